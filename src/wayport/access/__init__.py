@@ -1,0 +1,1 @@
+"""Who may: keys, principals, limits, budgets."""

@@ -1,0 +1,252 @@
+"""A worker's part of every limit: what it has leased of each counter, and what of that is free.
+
+What must stay true: `free` is only ever taken from by a call that gives back, or was leased; a call is settled on the very
+gauge (window) that it was admitted on.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from math import inf
+from typing import NamedTuple, Protocol
+
+from wayport.access.budgets import limit_at, window_at
+from wayport.access.principal import Holder, Principal, RateOf, Scope
+from wayport.core.clock import Clock
+from wayport.core.lease import Claim, Grant, Kind
+
+_ACCOUNTS = 20_000
+BUSY_TICKS = 4
+
+
+class Lender(Protocol):
+    """Whom a worker leases from: its control process."""
+
+    async def claim(self, claim: Claim) -> Grant:
+        """Raises `Unavailable`."""
+        ...
+
+    def state(self, claim: Claim) -> None:
+        """Tells what we have; no answer comes."""
+        ...
+
+
+class Gauge:
+    """One window of one limit, as far as this worker has leased it."""
+
+    __slots__ = (
+        "away_until_s", "busy", "claiming", "counter", "empty_until_s", "ends_s", "free", "held", "kind", "left", "limit", "name", "of",
+        "pending", "per_s", "period", "scope", "seen", "settled", "since_s", "touched", "waiters", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self, counter: str, kind: Kind, limit: int, *, scope: Scope, name: str, per_s: int = 0, window: int = 0
+    ) -> None:
+        self.counter = counter
+        self.kind: Kind = kind
+        self.limit = limit
+        self.scope: Scope = scope
+        self.name = name
+        self.per_s = per_s
+        self.period = ""
+        """of a budget, as it is written"""
+        self.of: RateOf = "requests"
+        self.window = window
+        self.ends_s = inf
+        self.held = 0
+        self.free = 0
+        self.busy = 0
+        """money reserved by calls in flight"""
+        self.seen = -1
+        self.left = 0
+        """what the lender had left when it last spoke"""
+        self.settled = 0
+        """what everybody together was known to have used then"""
+        self.empty_until_s = 0.0
+        """until then asking is of no use"""
+        self.away_until_s = 0.0
+        self.touched = BUSY_TICKS
+        """ticks until what is free here counts as idle"""
+        self.since_s = 0.0
+        self.pending = 0
+        """calls that wait for a lease"""
+        self.claiming: asyncio.Task[Grant] | None = None
+        self.waiters: deque[asyncio.Future[None]] = deque()
+        """calls that wait for others to settle"""
+
+    def claim(self, *, need: int = 0, want: int = 0, ends_in_s: float = 0.0) -> Claim:
+        # Spent beyond what was leased is stated, so that it is missing elsewhere: debt.
+        held = self.held - min(self.free, 0)
+        # Said once; from then on the lender counts its grants to us anew.
+        seen, self.seen = self.seen, max(self.seen, 0)
+        return Claim(
+            counter=self.counter, kind=self.kind, limit=self.limit, window=self.window, per_s=self.per_s, held=held,
+            busy=self.busy, free=max(self.free, 0), need=need, want=want, seen=seen,
+            ends_in_s=ends_in_s,
+        )  # fmt: skip
+
+    def granted(self, grant: Grant, now_s: float) -> None:
+        if self.window == 0 and self.kind != "money":
+            self.window = grant.window
+        if grant.ends_in_s is not None and self.kind in {"requests", "tokens"}:
+            self.ends_s = now_s + grant.ends_in_s
+        self.held += grant.granted
+        self.free += grant.granted
+        self.seen = grant.number
+        self.left = grant.left
+        self.settled = grant.settled
+
+    def give_back(self) -> Claim:
+        """All that is free goes back to the lender."""
+        if self.free > 0:
+            self.held -= self.free
+            self.free = 0
+        claim = self.claim()
+        self.settle_debt()
+        return claim
+
+    def settle_debt(self) -> None:
+        """What was spent beyond the lease is stated: it is ours now."""
+        if self.free < 0:
+            self.held -= self.free
+            self.free = 0
+
+    def wake(self) -> None:
+        while self.waiters:
+            waiter = self.waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+
+class Account(NamedTuple):
+    """All gauges that bind the calls of one principal to one model."""
+
+    principal: Principal
+    others: tuple[Holder, ...]
+    """end user and tags"""
+    requests: tuple[Gauge, ...]
+    slots: tuple[Gauge, ...]
+    tokens: tuple[Gauge, ...]
+    money: tuple[Gauge, ...]
+    windows: tuple[str, ...]
+    """the budgets' windows, as the record names them"""
+    until_s: float
+    """steady: then a window or a temporary increase ends"""
+
+
+class Gauges:
+    """Finds the gauges of a call; each counter has one, however many keys it binds."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._gauges: dict[str, Gauge] = {}
+        self._accounts: dict[tuple[str | None, str, str], Account] = {}
+
+    def all(self) -> list[Gauge]:
+        return list(self._gauges.values())
+
+    def get(self, counter: str) -> Gauge | None:
+        return self._gauges.get(counter)
+
+    def account(self, principal: Principal, asked: str, model: str, others: tuple[Holder, ...] = ()) -> Account:
+        key = (principal.key_hash, asked, model)
+        known = self._accounts.get(key)
+        if (
+            known is not None
+            and known.principal is principal
+            and known.others == others
+            and self._clock.steady_s() < known.until_s
+        ):
+            return known
+        made = self._account(principal, {asked, model}, others)
+        if len(self._accounts) >= _ACCOUNTS:
+            self._accounts.clear()
+        self._accounts[key] = made
+        return made
+
+    def renew(self, account: Account, asked: str, model: str) -> None:
+        """Windows of the account have ended: the next look makes new ones."""
+        self._accounts.pop((account.principal.key_hash, asked, model), None)
+
+    def sweep(self) -> None:
+        """Lets go of windows that have ended and of what nobody has used for long."""
+        now_s = self._clock.steady_s()
+        for counter, gauge in list(self._gauges.items()):
+            if now_s >= gauge.ends_s or (gauge.held == 0 and gauge.touched == 0 and gauge.claiming is None):
+                del self._gauges[counter]
+                self._accounts.clear()
+
+    def _account(self, principal: Principal, names: set[str], others: tuple[Holder, ...]) -> Account:
+        found: dict[str, Gauge] = {}
+        for holder in (*principal.holders, *others):
+            for gauge in self._of(holder, names):
+                # The same counter twice (two rows that say the same of one holder): the tighter limit binds.
+                if (before := found.get(gauge.counter)) is not None:
+                    gauge.limit = min(gauge.limit, before.limit)
+                found[gauge.counter] = gauge
+        gauges = found.values()
+        return Account(
+            principal,
+            others,
+            requests=tuple(g for g in gauges if g.kind == "requests"),
+            slots=tuple(g for g in gauges if g.kind == "slots"),
+            tokens=tuple(g for g in gauges if g.kind == "tokens"),
+            money=tuple(g for g in gauges if g.kind == "money"),
+            windows=tuple(f"{g.counter}@{g.window}" for g in gauges if g.kind == "money"),
+            until_s=min((*(g.ends_s for g in gauges), self._changes_at_s((*principal.holders, *others)))),
+        )
+
+    def _changes_at_s(self, holders: Iterable[Holder]) -> float:
+        """When a temporary increase ends."""
+        now_s, steady_s = self._clock.now_s(), self._clock.steady_s()
+        ends = [b.increase_until_s for h in holders for b in h.budgets if b.increase_until_s is not None]
+        return min((steady_s + at_s - now_s for at_s in ends if at_s > now_s), default=inf)
+
+    def _of(self, holder: Holder, names: set[str]) -> Iterable[Gauge]:
+        whose = f"{holder.scope}:{holder.id}"
+        shown = holder.name or holder.id
+        for rate in holder.rates:
+            if rate.model is None or rate.model in names:
+                counter = f"{whose}|{rate.of}/{rate.per_s}" + (f"|{rate.model}" if rate.model else "")
+                kind: Kind = "requests" if rate.of == "requests" else "tokens"
+                gauge = self._gauge(counter, kind, rate.at_most, holder.scope, shown, per_s=rate.per_s)
+                gauge.of = rate.of
+                yield gauge
+        for model, most in ((None, holder.max_parallel), *holder.parallel_of_model.items()):
+            if most is not None and (model is None or model in names):
+                counter = f"{whose}|slots" + (f"|{model}" if model else "")
+                yield self._gauge(counter, "slots", most, holder.scope, shown)
+        now_s = self._clock.now_s()
+        for budget in holder.budgets:
+            limit = limit_at(budget, now_s)
+            if limit is None or not (budget.model is None or budget.model in names):
+                continue
+            window = window_at(budget, now_s)
+            period = (budget.duration or "ever") + ("c" if budget.calendar else "")
+            counter = f"{whose}|usd/{period}" + (f"|{budget.model}" if budget.model else "")
+            gauge = self._gauge(counter, "money", limit, holder.scope, shown, window=window.start_s)
+            gauge.ends_s = self._clock.steady_s() + window.end_s - now_s
+            gauge.period = budget.duration or ""
+            yield gauge
+
+    def _gauge(
+        self, counter: str, kind: Kind, limit: int, scope: Scope, name: str, *, per_s: int = 0, window: int = 0
+    ) -> Gauge:
+        gauge = self._gauges.get(counter)
+        ended = gauge is not None and (
+            self._clock.steady_s() >= gauge.ends_s or (kind == "money" and gauge.window != window)
+        )
+        if gauge is None or ended:
+            before = gauge
+            gauge = Gauge(counter, kind, limit, scope=scope, name=name, per_s=per_s, window=window)
+            gauge.since_s = self._clock.now_s()
+            if before is not None:
+                # Whoever waits on the old window tries the new one.
+                while before.waiters:
+                    before.wake()
+            self._gauges[counter] = gauge
+        elif gauge.limit != limit:
+            gauge.limit = limit
+            gauge.empty_until_s = 0.0
+        return gauge

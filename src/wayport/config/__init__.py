@@ -1,0 +1,1 @@
+"""Reading configuration: three spellings, one result."""

@@ -1,0 +1,244 @@
+"""LiteLLM's `model_list`: each entry becomes one deployment of the model that it names."""
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path as FilePath
+from typing import Any
+
+from msgspec import structs
+
+from wayport.config.fields import Fields
+from wayport.config.prices import is_price_key
+from wayport.config.problems import Path, did_you_mean
+from wayport.config.reading import Reading, is_secret_setting, raws, text
+from wayport.config.settings import (
+    Connection,
+    Credential,
+    DeploymentSettings,
+    ModelNotes,
+    ModelSettings,
+    TimeoutWishes,
+)
+from wayport.core.net import TlsSettings
+from wayport.core.secret import Secret
+
+_KEYS = FilePath(__file__).with_name("litellm_keys.txt")
+
+_CHAT = "openai_chat"
+_ORGANIZATION = "openai-organization"
+_BASE_SETTINGS = ("aws_bedrock_runtime_endpoint",)
+"""settings that say where the provider is"""
+_REGIONS = ("region_name", "aws_region_name", "vertex_location", "watsonx_region_name")
+"""settings that also say in which region the deployment is"""
+
+
+@cache
+def known_keys(section: str) -> frozenset[str]:
+    """The names that LiteLLM's file may have in a section of `litellm_keys.txt`."""
+    words: dict[str, list[str]] = {}
+    here: list[str] = []
+    for line in _KEYS.read_text(encoding="ascii").splitlines():
+        if line.startswith("["):
+            here = words.setdefault(line.strip("[]"), [])
+        elif not line.startswith("#"):
+            here += line.split()
+    return frozenset(words[section])
+
+
+class ModelList:
+    """Collects the groups. `defaults`: `default_litellm_params`; `credentials`: `credential_list` by name."""
+
+    def __init__(self, reading: Reading, *, defaults: Fields, credentials: dict[str, Fields]) -> None:
+        self.reading = reading
+        self.defaults = defaults
+        self.credentials = credentials
+        self.unused: set[str] = set()
+        """names of LiteLLM's that were accepted and do nothing yet"""
+        self.opens_everything = False
+        """an entry maps `*` to `*`: every model of every provider"""
+        self._groups: dict[str, ModelSettings] = {}
+
+    def models(self) -> tuple[ModelSettings, ...]:
+        return tuple(self._groups.values())
+
+    def add(self, entry: Fields) -> None:
+        name = entry.text("model_name")
+        params = self._merged(entry)
+        info = entry.mapping("model_info")
+        blocked = entry.flag("blocked") or info.flag("blocked")
+        target = params.text("model")
+        for key, value in (("model_name", name), ("litellm_params.model", target)):
+            if value is None:
+                self.reading.problem(entry.path, f"`{key}` is missing")
+        entry.warn_unknown(("model_name", "litellm_params", "model_info", "blocked"))
+        if name is None or target is None:
+            return
+        if blocked:
+            self.reading.warn(entry.path, f"`{name}` is blocked; the deployment is left out")
+            return
+        if name == target == "*":
+            self.opens_everything = True
+            return
+        organizations = params.words("organization") or (None,)
+        deployment = self._deployment(entry, params, info, target)
+        deployments = tuple(_of_organization(deployment, organization) for organization in organizations)
+        self._put(name, deployments, params, info, entry.path)
+
+    def _merged(self, entry: Fields) -> "_Params":
+        """The entry's `litellm_params` over its stored credential's values over the router's defaults."""
+        written = entry.mapping("litellm_params")
+        name = written.text("litellm_credential_name")
+        stored = self.credentials.get(name) if name is not None else None
+        if name is not None and stored is None:
+            where = (*written.path, "litellm_credential_name")
+            self.reading.warn(where, f"there is no credential `{name}`{did_you_mean(name, self.credentials)}")
+        layers = [self.defaults, *([stored] if stored is not None else []), written]
+        params = _Params(self.reading, written.path, layers)
+        if name is not None and stored is None and not written.has("api_key"):
+            params.lacks = f"credential {name}"
+        return params
+
+    def _put(
+        self, name: str, deployments: tuple[DeploymentSettings, ...], params: "_Params", info: Fields, path: Path
+    ) -> None:
+        known = self._groups.get(name)
+        retries, client_retries = params.whole("num_retries", most=100), params.whole("max_retries", most=100)
+        if known is None:
+            known = ModelSettings(
+                name=name,
+                num_retries=client_retries if retries is None else retries,
+                access_groups=info.words("access_groups"),
+                hidden=info.flag("discoverable") is False,
+                place=self.reading.place(path),
+            )
+        groups = tuple(dict.fromkeys((*known.access_groups, *info.words("access_groups"))))
+        self._groups[name] = structs.replace(
+            known, deployments=(*known.deployments, *deployments), access_groups=groups
+        )
+
+    def _deployment(self, entry: Fields, params: "_Params", info: Fields, target: str) -> DeploymentSettings:
+        connection = self._connection(params)
+        notes = self._notes(params, info)
+        provider = params.text("custom_llm_provider")
+        region = next((found for key in _REGIONS if (found := params.text(key))), None)
+        deployment = DeploymentSettings(
+            target=target,
+            provider=provider,
+            connection=connection,
+            notes=notes,
+            id=info.text("id"),
+            weight=params.number("weight"),
+            order=params.whole("order"),
+            rpm=params.whole("rpm"),
+            tpm=params.whole("tpm"),
+            max_parallel=params.whole("max_parallel_requests"),
+            tags=params.words("tags"),
+            region=region,
+            place=self.reading.place(entry.path),
+        )
+        return structs.replace(deployment, params=raws(self._sent(params)))
+
+    def _connection(self, params: "_Params") -> Connection:
+        settings: dict[str, Secret] = {}
+        for key in sorted(known_keys("settings") & params.values.keys()):
+            if (value := params.any(key)) is not None:
+                settings[key] = Secret(text(value))
+        base_url = params.any("api_base", "base_url", *_BASE_SETTINGS)
+        base_keys = ("api_base", "base_url", *_BASE_SETTINGS, "extra_headers", "headers")
+        strict = {key for key in known_keys("settings") if is_secret_setting(key)}
+        total, request = params.number("timeout"), params.number("request_timeout")
+        return Connection(
+            base_url=None if base_url is None else str(base_url).strip().rstrip("/"),
+            credential=self._credential(params),
+            settings=settings,
+            missing=params.unset((*base_keys, *sorted(strict))),
+            unset=params.unset(sorted(known_keys("settings") - strict)),
+            dialect=_CHAT if params.flag("use_chat_completions_api") else None,
+            headers=_headers(params),
+            timeouts=TimeoutWishes(
+                total_s=request if total is None else total, first_byte_s=params.number("stream_timeout")
+            ),
+            tls=tls_settings(params, self.reading),
+            drop_params=params.flag("drop_params"),
+        )
+
+    def _credential(self, params: "_Params") -> Credential | None:
+        if params.lacks:
+            return Credential(reference=params.lacks, missing=(params.lacks,))
+        return self.reading.credential(params.origin("api_key"), params.text("api_key"))
+
+    def _notes(self, params: Fields, info: Fields) -> ModelNotes:
+        """Prices may stand in either mapping; the deployment's own win."""
+        prices = {key: value for key, value in params.values.items() if is_price_key(key) and value is not None}
+        params.used.update(prices)
+        stated = {key: value for key, value in info.values.items() if value is not None}
+        return ModelNotes(
+            facts=raws({**stated, **prices}),
+            base_model=info.text("base_model") or params.text("base_model"),
+            info=raws(stated),
+        )
+
+    def _sent(self, params: Fields) -> dict[str, Any]:
+        """What is left is the provider's: body parameters, those of `extra_body` beside the others."""
+        body = params.any("extra_body")
+        control = known_keys("params")
+        left = params.unread()
+        self.unused.update(f"litellm_params.{key}" for key in left if key in control)
+        sent = {key: params.values[key] for key in left if key not in control and params.values[key] is not None}
+        return {**sent, **(body if isinstance(body, dict) else {})}
+
+
+class _Params(Fields):
+    """`litellm_params` made of layers, the last one wins; knows from which layer a value came."""
+
+    def __init__(self, reading: Reading, path: Path, layers: list[Fields]) -> None:
+        super().__init__(reading, path, {})
+        self.lacks = ""
+        self._origins: dict[str, Path] = {}
+        for layer in layers:
+            for key, value in layer.values.items():
+                origin = (*layer.path, key)
+                # A reference to an unset variable hides lower layers: another account's credential is no substitute.
+                if value is not None or reading.references.unset(origin):
+                    self.values[key] = value
+                    self._origins[key] = origin
+        self.used.add("litellm_credential_name")
+
+    def origin(self, key: str) -> Path:
+        return self._origins.get(key, (*self.path, key))
+
+    def unset(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """The unset variables that the values of `keys` refer to."""
+        found = (name for key in keys if key in self._origins for name in self.reading.unset_below(self._origins[key]))
+        return tuple(dict.fromkeys(found))
+
+
+def tls_settings(fields: Fields, reading: Reading) -> TlsSettings | None:
+    """`ssl_verify`: true, false, or a file of certificates."""
+    value = fields.any("ssl_verify")
+    certificate = fields.any("ssl_certificate")
+    if value is None and certificate is None:
+        return None
+    cert_file = reading.file_path(str(certificate)) if certificate is not None else None
+    if isinstance(value, bool) or value is None:
+        return TlsSettings(verify=value is not False, cert_file=cert_file)
+    if str(value).strip().lower() in ("true", "false"):
+        return TlsSettings(verify=str(value).strip().lower() == "true", cert_file=cert_file)
+    return TlsSettings(ca_file=str(value), cert_file=cert_file)
+
+
+def _headers(params: Fields) -> dict[str, Secret]:
+    headers: dict[str, Secret] = {}
+    for key in ("headers", "extra_headers"):
+        section = params.mapping(key)
+        headers.update({
+            name.lower(): Secret(text(value)) for name, value in section.values.items() if value is not None
+        })  # fmt: skip
+    return headers
+
+
+def _of_organization(deployment: DeploymentSettings, organization: str | None) -> DeploymentSettings:
+    if organization is None:
+        return deployment
+    headers = {**deployment.connection.headers, _ORGANIZATION: Secret(organization)}
+    return structs.replace(deployment, connection=structs.replace(deployment.connection, headers=headers))

@@ -1,0 +1,1 @@
+"""The control process: configuration, database, journal writer, leases, admin API."""

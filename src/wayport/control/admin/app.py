@@ -1,0 +1,115 @@
+"""The admin API. A new part of it is one file with `routes(parts)` and one line in ROUTERS."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from wayport import __version__
+from wayport.control.admin import (
+    access_groups,
+    activity,
+    audit,
+    budgets,
+    config,
+    credentials,
+    customers,
+    docs_page,
+    effective,
+    explain,
+    global_spend,
+    keys,
+    metrics,
+    models,
+    organizations,
+    spend,
+    state,
+    sums,
+    tags,
+    tail,
+    team_members,
+    teams,
+    users,
+)
+from wayport.control.admin.parts import Parts
+from wayport.control.admin.sound import OnlySound
+from wayport.core.errors import MethodNotAllowed, RouteNotFound, WayportError
+
+ROUTERS: tuple[Callable[[Parts], APIRouter], ...] = (
+    keys.routes,
+    users.routes,
+    teams.routes,
+    team_members.routes,
+    organizations.routes,
+    customers.routes,
+    budgets.routes,
+    effective.routes,
+    tags.routes,
+    access_groups.routes,
+    audit.routes,
+    models.routes,
+    credentials.routes,
+    config.routes,
+    spend.routes,
+    activity.routes,
+    global_spend.routes,
+    metrics.routes,
+    sums.routes,
+    tail.routes,
+    state.routes,
+    explain.routes,
+    docs_page.routes,
+)
+
+
+def build_app(parts: Parts) -> FastAPI:
+    app = FastAPI(
+        title="Wayport",
+        version=__version__,
+        summary="Keys, people, spend and the state of the gateway.",
+        # FastAPI's own pages load scripts from elsewhere; docs_page.py is ours.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(OnlySound, refuse=lambda error: answer(error, parts))
+    for routes in ROUTERS:
+        app.include_router(routes(parts))
+
+    @app.exception_handler(WayportError)
+    async def refuse(_: Request, error: WayportError) -> JSONResponse:
+        return answer(error, parts)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_body(_: Request, error: RequestValidationError) -> JSONResponse:
+        """422 with `detail`, as clients of LiteLLM's management API read it, and our own `error` beside it."""
+        details = [
+            {key: value for key, value in each.items() if key in {"loc", "msg", "type"}} for each in error.errors()
+        ]
+        first = details[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        message = f"`{field}`: {first['msg']}" if field else str(first["msg"])
+        body = {"message": message, "type": "invalid_request_error", "param": field or None, "code": "422"}
+        return JSONResponse({"error": body, "detail": details}, status_code=422)
+
+    @app.exception_handler(HTTPException)
+    async def refuse_route(request: Request, error: HTTPException) -> JSONResponse:
+        path = request.url.path
+        if error.status_code == 405:
+            allowed = (error.headers or {}).get("Allow", "")
+            wrong = MethodNotAllowed(f"{path} does not take {request.method}: use {allowed or 'another method'}.")
+            return answer(wrong, parts, {"allow": allowed})
+        return answer(RouteNotFound(f"There is no {path} here; /docs lists what there is."), parts)
+
+    return app
+
+
+def answer(error: WayportError, parts: Parts, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error as OpenAI's clients and LiteLLM's read it; the latter want the status as `code`."""
+    code = str(error.status) if parts.compat == "litellm" else error.code
+    headers = {"x-should-retry": "true" if error.retryable else "false", **(headers or {})}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    body = {"message": error.message, "type": error.type, "param": error.param, "code": code}
+    return JSONResponse({"error": body}, status_code=error.status, headers=headers)

@@ -1,0 +1,43 @@
+"""The routing facts in force, as the control process asks for them: prices and deployments."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from wayport.core.errors import ModelNotFound
+from wayport.core.price import Price
+from wayport.routing.snapshot import Snapshot
+from wayport.routing.table import RoutingTable
+
+_decode = msgspec.json.Decoder(Snapshot).decode
+
+
+class Facts:
+    """Decoded when asked for, and again when there are new ones."""
+
+    def __init__(self, newest: Callable[[], bytes]) -> None:
+        self._newest = newest
+        self._of: bytes = b""
+        self._table: RoutingTable | None = None
+
+    @property
+    def table(self) -> RoutingTable:
+        newest = self._newest()
+        if self._table is None or newest is not self._of:
+            self._of, self._table = newest, RoutingTable(_decode(newest))
+        return self._table
+
+    def price_of(self, model: str) -> Price | None:
+        """Of the first deployment that has one."""
+        try:
+            found = self.table.find(model)
+        except ModelNotFound:
+            return None
+        return next((d.price for d in found.deployments if d.price is not None), None)
+
+    def deployments(self) -> Iterator[tuple[str, str, str]]:
+        """Id, provider and upstream model of those that can be called."""
+        for model in self.table.snapshot.models.values():
+            for deployment in model.deployments:
+                if deployment.base_url:
+                    yield deployment.id, deployment.provider, deployment.upstream_model

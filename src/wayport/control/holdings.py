@@ -1,0 +1,105 @@
+"""Everybody with a budget and what is spent of it in its present window; and the names that people know holders by."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Table, func, select
+
+from wayport.access.budgets import limit_at, window_at
+from wayport.access.principal import Budget, Scope
+from wayport.access.stored import holder_of
+from wayport.core.clock import Clock
+from wayport.core.errors import BadRequest
+from wayport.observe.alerts import Holding
+from wayport.storage.database import Database
+from wayport.storage.tables import budget_spend, keys, organizations, spend, teams, users
+
+_TABLES: tuple[tuple[Scope, Table, str, str], ...] = (
+    ("key", keys, "key_hash", "key_alias"),
+    ("user", users, "id", "alias"),
+    ("team", teams, "id", "alias"),
+    ("organization", organizations, "id", "alias"),
+)
+
+
+class Names(Struct):
+    """Ids to what people call them."""
+
+    teams: Mapping[str, str] = {}
+    emails: Mapping[str, str] = {}
+
+
+class Holdings:
+    def __init__(self, database: Database, *, clock: Clock, calendar: bool) -> None:
+        """`calendar`: budgets follow the calendar unless they say otherwise."""
+        self._database = database
+        self._clock = clock
+        self._calendar = calendar
+
+    async def all(self) -> list[Holding]:
+        """Of keys, users, teams and organisations. Raises `Unavailable`."""
+        now_s = self._clock.now_s()
+        found: list[Holding] = []
+        async with self._database.read() as connection:
+            in_all = {(r.scope, r.holder): r.spend_nano_usd for r in await connection.execute(select(spend))}
+            total = func.sum(budget_spend.c.spend_nano_usd)
+            windows = select(budget_spend.c.counter, budget_spend.c.window_s, total).group_by(
+                budget_spend.c.counter, budget_spend.c.window_s
+            )
+            in_window = {(row[0], row[1]): int(row[2]) for row in await connection.execute(windows)}
+            for scope, table, key, alias in _TABLES:
+                rows = await connection.execute(select(table.c[key], table.c[alias], table.c.limits))
+                for holder_id, name, limits in rows:
+                    for budget, most in self._budgets(scope, holder_id, limits, now_s):
+                        spent = _spent(scope, holder_id, budget, now_s, in_all=in_all, in_window=in_window)
+                        found.append(
+                            Holding(
+                                holder=f"{scope}:{holder_id}",
+                                shown=name or holder_id,
+                                spent_nano_usd=spent,
+                                budget_nano_usd=most,
+                                period=budget.duration or "",
+                            )
+                        )
+        return found
+
+    async def names(self) -> Names:
+        """Raises `Unavailable`."""
+        async with self._database.read() as connection:
+            aliases = await connection.execute(select(teams.c.id, teams.c.alias).where(teams.c.alias.is_not(None)))
+            emails = await connection.execute(select(users.c.id, users.c.email).where(users.c.email.is_not(None)))
+            return Names({row[0]: row[1] for row in aliases}, {row[0]: row[1] for row in emails})
+
+    def _budgets(
+        self, scope: Scope, holder_id: str, limits: Mapping[str, Any], now_s: float
+    ) -> Sequence[tuple[Budget, int]]:
+        """Those that bind all of its calls, and how much each allows now."""
+        holder = holder_of(scope, holder_id, limits, calendar=self._calendar)
+        if holder is None:
+            return ()
+        return [
+            (budget, most)
+            for budget in holder.budgets
+            if budget.model is None and (most := limit_at(budget, now_s)) is not None
+        ]
+
+
+def _spent(
+    scope: Scope,
+    holder_id: str,
+    budget: Budget,
+    now_s: float,
+    *,
+    in_all: Mapping[tuple[str, str], int],
+    in_window: Mapping[tuple[str, int], int],
+) -> int:
+    if budget.duration is None:
+        return in_all.get((scope, holder_id), 0)
+    # As access/gauges.py names the counters of budgets.
+    try:
+        window = window_at(budget, now_s)
+    except BadRequest:  # a duration that is none, written by somebody else
+        return 0
+    counter = f"{scope}:{holder_id}|usd/{budget.duration}{'c' if budget.calendar else ''}"
+    return in_window.get((counter, window.start_s), 0)

@@ -1,0 +1,320 @@
+"""Everybody who is told of calls, composed: metrics, live tail, alerts and callbacks, each a reader of the spool.
+
+What must stay true: nothing here is on the way of a call, and a mistake in one of them costs none of the others.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from wayport.config.settings import Settings
+from wayport.control.holdings import Holdings
+from wayport.core.clock import Clock
+from wayport.core.errors import Unavailable
+from wayport.core.tasks import Tasks
+from wayport.ledger.drain import Drain
+from wayport.ledger.follower import Follower, clear_away
+from wayport.ledger.reports import Name, Reports, Wanted
+from wayport.observe.alerts import Alerts, Hours
+from wayport.observe.callbacks.base import CallbackState, Delivery
+from wayport.observe.callbacks.registry import SWITCHES, Off, Wish, make
+from wayport.observe.metrics import Gauge, Metrics, Rules
+from wayport.observe.notify import Notifier
+from wayport.observe.tail import Tail
+from wayport.observe.vitals import Vitals, read_all
+from wayport.storage.database import Database
+
+log = logging.getLogger("wayport.observe")
+
+LOOK_S = 0.1
+_BATCH = 1_000
+_KEEP_S = 1.0
+_ALERTS_S = 30.0
+_FIRST_LOOK_S = 2.0
+_HOURS_S = 300.0
+_WEEK_QUARTERS = 7 * 96
+
+_BREAKERS = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class Observing:
+    """Built by process.py; `run` until cancelled."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        data_dir: Path,
+        database: Database,
+        drain: Drain,
+        clock: Clock,
+        tasks: Tasks,
+        deployments: Callable[[], Iterable[tuple[str, str, str]]] = tuple,
+    ) -> None:
+        """`deployments`: id, provider and upstream model of those that are configured."""
+        self._root = data_dir / "spool"
+        self._states = data_dir / "followers"
+        self._vitals = data_dir / "vitals"
+        self._database = database
+        self._drain = drain
+        self._clock = clock
+        self._tasks = tasks
+        self._deployments = deployments
+        given = settings.metrics
+        self.require_key = given.require_key
+        self.metrics = Metrics(
+            Rules(
+                max_series=given.max_series,
+                end_user=given.end_user,
+                client_ip=given.client_ip,
+                user_agent=given.user_agent,
+            )
+        )
+        self.tail = Tail()
+        self.alerts = Alerts(settings.alerts, clock=clock)
+        self._notifier = Notifier(settings.alerts, variable=settings.variable, clock=clock)
+        self._live = Follower(self._root, self._states / "live.json", clock=clock)
+        self._followers = [self._live]
+        self._deliveries: list[Delivery] = []
+        self._off: list[CallbackState] = []
+        self._reports = Reports(database)
+        self._holdings = Holdings(database, clock=clock, calendar=settings.compat == "litellm")
+        self._make_callbacks(settings)
+
+    # ---------------------------------------------------------------------------------------------------- callbacks
+    def _make_callbacks(self, settings: Settings) -> None:
+        folder = Path(settings.file).parent if settings.file else None
+        for wanted in settings.callbacks:
+            if wanted.name in SWITCHES:
+                continue
+            wish = Wish(
+                name=wanted.name,
+                params=wanted.params,
+                variable=settings.variable,
+                clock=self._clock,
+                folder=folder,
+            )
+            try:
+                callback = make(wish)
+            except Off as off:
+                log.warning("a callback is off", extra={"callback": wanted.name, "reason": str(off)})
+                self._off.append(CallbackState(name=wanted.name, status="off", error=str(off)))
+                continue
+            safe = "".join(letter if letter.isalnum() else "_" for letter in wanted.name)
+            follower = Follower(self._root, self._states / f"callback-{safe}.json", clock=self._clock)
+            self._followers.append(follower)
+            self._deliveries.append(Delivery(callback, follower, on=wanted.on, clock=self._clock))
+
+    @property
+    def callbacks(self) -> list[CallbackState]:
+        return [*(delivery.state for delivery in self._deliveries), *self._off]
+
+    # -------------------------------------------------------------------------------------------------------- running
+    async def run(self) -> None:
+        """Until cancelled. What was read last is remembered."""
+        running = [self._tasks.start(delivery.run(), name=delivery.callback.name) for delivery in self._deliveries]
+        running.append(self._tasks.start(self._watch(), name="alerts"))
+        try:
+            await self._follow()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            while self.look() >= _BATCH:
+                pass
+            self._live.acknowledge()
+            clear_away(self._root, self._followers)
+            for delivery in self._deliveries:
+                await delivery.close()
+            await self._notifier.close()
+
+    async def _follow(self) -> None:
+        kept_s = self._clock.steady_s()
+        while True:
+            seen = self.look()
+            now_s = self._clock.steady_s()
+            if now_s >= kept_s + _KEEP_S:
+                kept_s = now_s
+                self._live.acknowledge()
+                clear_away(self._root, self._followers)
+            await asyncio.sleep(0 if seen >= _BATCH else LOOK_S)
+
+    def look(self) -> int:
+        """Tells metrics, tail and alerts of the calls that have ended since; returns how many."""
+        records = self._live.read(_BATCH)
+        for record in records:
+            for sink in (self.metrics, self.tail, self.alerts):
+                try:
+                    sink.add(record)
+                except Exception:  # border: one reader. The others are told all the same.
+                    log.exception("a call could not be observed", extra={"call_id": record.call_id})
+        return len(records)
+
+    # --------------------------------------------------------------------------------------------------------- alerts
+    async def _watch(self) -> None:
+        looked_s = float("-inf")
+        wait_s = _FIRST_LOOK_S
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = _ALERTS_S
+            try:
+                await self.look_around(hours=self._clock.steady_s() >= looked_s + _HOURS_S)
+                looked_s = self._clock.steady_s()
+            except Unavailable:
+                pass
+            except Exception:  # border: one background job
+                log.exception("alerts could not be looked for")
+            for alert in self.alerts.take():
+                log.warning(alert.message, extra={"alert": alert.kind, "subject": alert.subject})
+                if self._notifier.any:
+                    self._tasks.start(self._notifier.send(alert), name="alert")
+
+    async def look_around(self, *, hours: bool) -> None:
+        """Raises `Unavailable` when the database is away."""
+        self.alerts.look_at_rates()
+        self.alerts.look_at_workers(self.vitals())
+        self.alerts.look_at_journal(self._drain.backlog_bytes(), self._drain.state.error)
+        names = await self._holdings.names()
+        self.metrics.name(teams=names.teams, emails=names.emails)
+        self.alerts.look_at_budgets(await self._holdings.all())
+        if hours:
+            for name in ("key_hash", "model", "provider"):
+                self.alerts.look_at_hours(await self._hours(name))
+
+    async def _hours(self, name: Name) -> list[Hours]:
+        """The last four quarter-hours beside the hours of the week before them."""
+        until = int(self._clock.now_s() // 900) + 1
+        rows = await self._reports.by_quarters(
+            Wanted(), [name], since_quarter=until - _WEEK_QUARTERS, until_quarter=until, per=1
+        )
+        now: dict[str, dict[str, int]] = {}
+        before: dict[str, dict[int, dict[str, int]]] = {}
+        for quarter, (subject,), sums in rows:
+            if not subject:
+                continue
+            age = (until - 1 - quarter) // 4
+            into = now.setdefault(subject, {}) if age == 0 else before.setdefault(subject, {}).setdefault(age, {})
+            for measure in ("spend_nano_usd", "calls", "failures"):
+                into[measure] = into.get(measure, 0) + sums[measure]
+        label = {"key_hash": "key", "model": "model", "provider": "provider"}[name]
+        return [
+            Hours(subject=f"{label}:{subject}", now=sums, before=list(before.get(subject, {}).values()))
+            for subject, sums in now.items()
+        ]
+
+    # ---------------------------------------------------------------------------------------------------------- gauges
+    def vitals(self) -> list[Vitals]:
+        return read_all(self._vitals, now_s=self._clock.now_s())
+
+    def gauges(self) -> Iterator[Gauge]:
+        """What is true at this moment."""
+        yield from _of_workers(self.vitals(), self._deployments())
+        state = self._drain.state
+        yield Gauge(
+            "wayport_journal_backlog_bytes",
+            "Bytes of calls that wait for the database.",
+            {},
+            self._drain.backlog_bytes(),
+        )
+        for name, help_text, value in (
+            ("records", "Calls read from the journal.", state.records),
+            ("rejected", "Calls that no database takes; kept in rejected.jsonl.", state.rejected),
+            ("damaged", "Damaged frames and segments of the journal.", state.damaged),
+            ("abandoned", "Calls of dead processes, charged at their reservation.", state.abandoned),
+        ):
+            yield Gauge(f"wayport_journal_{name}_total", help_text, {}, value, kind="counter")
+        connected = self._database.state.status == "connected"
+        yield Gauge("wayport_database_up", "Whether the database is connected.", {}, 1 if connected else 0)
+        yield Gauge("wayport_tail_watchers", "Who watches the live tail.", {}, self.tail.watchers)
+        yield from _of_callbacks(self.callbacks)
+
+    async def budget_gauges(self) -> list[Gauge]:
+        """Budgets and what is left of them; nothing while the database is away."""
+        try:
+            held = await self._holdings.all()
+        except Unavailable:
+            return []
+        found: list[Gauge] = []
+        told: dict[str, list[dict[str, str]]] = {}
+        for each in held:
+            scope, _, holder = each.holder.partition(":")
+            labels = _BUDGET_LABELS[scope](holder, each.shown)
+            name = {"key": "api_key", "organization": "org"}.get(scope, scope)
+            if labels in told.setdefault(name, []):
+                # Several budgets of one holder: the first is the one that LiteLLM's dashboards know.
+                continue
+            told[name].append(labels)
+            left = (each.budget_nano_usd - each.spent_nano_usd) / 1e9
+            found += [
+                Gauge(f"litellm_remaining_{name}_budget_metric", "Dollars left of a budget.", labels, left),
+                Gauge(f"litellm_{name}_max_budget_metric", "Dollars of a budget.", labels, each.budget_nano_usd / 1e9),
+            ]
+        return found
+
+
+_BUDGET_LABELS: dict[str, Callable[[str, str], dict[str, str]]] = {
+    "key": lambda holder, shown: {"hashed_api_key": holder, "api_key_alias": shown if shown != holder else "None"},
+    "team": lambda holder, shown: {"team": holder, "team_alias": shown if shown != holder else "None"},
+    "user": lambda holder, _: {"user": holder},
+    "organization": lambda holder, shown: {"org_id": holder, "org_alias": shown if shown != holder else "None"},
+}
+
+
+def _of_workers(vitals: Sequence[Vitals], deployments: Iterable[tuple[str, str, str]]) -> Iterator[Gauge]:
+    worst: dict[str, str] = {}
+    for each in vitals:
+        labels = {"worker": str(each.worker)}
+        for name, help_text, value in (
+            ("wayport_calls_in_flight", "Calls that a worker is busy with.", each.calls_in_flight),
+            ("wayport_connections", "Open connections of clients.", each.connections),
+            ("wayport_request_bytes_in_flight", "Bytes of requests that are held.", each.request_bytes),
+            ("wayport_event_loop_lag_seconds", "How late the event loop was, at most, in a second.", each.loop_lag_s),
+            ("wayport_spool_full", "Whether the journal has reached its limit.", int(each.spool_full)),
+        ):
+            yield Gauge(name, help_text, labels, value)
+        for name, help_text, value in (
+            (
+                "wayport_refused_overload_total",
+                "Calls turned away at the limit of calls in flight.",
+                each.refused_overload,
+            ),
+            ("wayport_refused_early_total", "Calls refused before it was known whose they are.", each.refused_early),
+            ("wayport_journaled_total", "Calls written to the journal.", each.journaled),
+            ("wayport_lost_records_total", "Calls that could not be journaled.", each.lost),
+            ("wayport_lost_usd_total", "Dollars of calls that could not be journaled.", each.lost_nano_usd / 1e9),
+            ("wayport_log_lines_dropped_total", "Log lines dropped because nobody read them.", each.log_lines_dropped),
+        ):
+            yield Gauge(name, help_text, labels, value, kind="counter")
+        for deployment, state in each.breakers.items():
+            if _BREAKERS.get(state, 0) > _BREAKERS.get(worst.get(deployment, "closed"), 0):
+                worst[deployment] = state
+    for deployment, provider, model in deployments:
+        state = worst.get(deployment, "closed")
+        labels = {"deployment": deployment, "provider": provider, "upstream_model": model}
+        yield Gauge("wayport_breaker_state", "0 closed, 1 half open, 2 open: left alone.", labels, _BREAKERS[state])
+        named = {"litellm_model_name": model, "model_id": deployment, "api_base": "None", "api_provider": provider}
+        yield Gauge("litellm_deployment_state", "0 healthy, 1 partial outage, 2 outage.", named, _BREAKERS[state])
+
+
+def _of_callbacks(states: Iterable[CallbackState]) -> Iterator[Gauge]:
+    for state in states:
+        labels = {"callback": state.name}
+        up = 1 if state.status == "healthy" else 0
+        yield Gauge("wayport_callback_up", "Whether a callback takes calls.", labels, up)
+        yield Gauge(
+            "wayport_callback_backlog_bytes", "Bytes of calls that it was not told of.", labels, state.backlog_bytes
+        )
+        for name, help_text, value in (
+            ("wayport_callback_delivered_total", "Calls that a callback was told of.", state.delivered),
+            ("wayport_callback_dropped_total", "Calls that a callback was never told of.", state.dropped),
+            ("wayport_callback_failures_total", "Tries that came to nothing.", state.failures),
+        ):
+            yield Gauge(name, help_text, labels, value, kind="counter")
+        yield Gauge(
+            "litellm_callback_logging_failures_metric_total",
+            "Tries that came to nothing.",
+            {"callback_name": state.name},
+            state.failures,
+            kind="counter",
+        )

@@ -1,0 +1,262 @@
+"""The composition root of the control process: every object is built here, once, in order.
+
+Importing it costs half a second and tens of megabytes, so main.py does so only when the socket is open.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import uvicorn
+from msgspec import Struct
+
+from wayport.access.authenticate import Authenticator
+from wayport.access.cache import PrincipalCache
+from wayport.access.keys import Keys
+from wayport.access.models_store import PURPOSE, StoredCredentials, StoredModels
+from wayport.access.principals import Principals
+from wayport.config.auth import salt_key
+from wayport.config.load import Options, process_environment
+from wayport.config.settings import Settings
+from wayport.control.admin.app import build_app
+from wayport.control.admin.model_parts import ModelParts
+from wayport.control.admin.parts import Callers, Parts
+from wayport.control.admin.stores import Stores
+from wayport.control.configuration import Configuration
+from wayport.control.conversations import Conversations
+from wayport.control.effective import Effective
+from wayport.control.facts import Facts
+from wayport.control.listings import Listings
+from wayport.control.observing import Observing
+from wayport.control.retention import Retention
+from wayport.control.server import ControlServer
+from wayport.control.sharing import Sharing
+from wayport.control.stored_models import ModelSource
+from wayport.core.clock import Clock
+from wayport.core.errors import Unavailable
+from wayport.core.tasks import Tasks
+from wayport.ledger.bodies import Redaction
+from wayport.ledger.drain import Drain
+from wayport.providers.plugins import signer_of
+from wayport.storage.address import read_address
+from wayport.storage.cipher import Cipher
+from wayport.storage.database import Database
+from wayport.upstream.credentials import Credentials
+from wayport.upstream.proxy import proxy_rules
+from wayport.upstream.transport import Transport
+
+log = logging.getLogger("wayport.control")
+
+# The supervisor waits 15 s before it kills.
+_LAST_DRAIN_S = 10.0
+
+
+class _Version(Struct):
+    version: int = 0
+
+
+class _AdminServer(uvicorn.Server):
+    """Signals are the process's, not the server's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class ControlProcess:
+    """Everything that the control process does. `run` until `stop` is set."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        snapshot: bytes,
+        *,
+        server: ControlServer,
+        options: Options,
+        tasks: Tasks,
+        clock: Clock,
+        node: str = "",
+    ) -> None:
+        data_dir = Path(settings.storage.data_dir)
+        address = read_address(settings.storage.database_url.reveal() or None, data_dir)
+        self._server = server
+        self._tasks = tasks
+        self.database = Database(address, clock=clock, on_change=lambda state: server.tell_database(state.status))
+        self.keys = Keys(self.database, clock=clock)
+        self.principals = Principals(self.database, self.keys, clock=clock, calendar=settings.compat == "litellm")
+        self.conversations = Conversations(
+            self.database,
+            Cipher(salt_key(settings), purpose="conversations"),
+            clock=clock,
+            keep_days=settings.responses.keep_days,
+        )
+        self.sharing = Sharing(
+            settings,
+            database=self.database,
+            node=node,
+            clock=clock,
+            tasks=tasks,
+            server=server,
+            on_models=self._reload,
+        )
+        self.drain = Drain(
+            data_dir / "spool",
+            self.database,
+            clock=clock,
+            followed=True,
+            redaction=Redaction(settings.bodies.redact),
+            on_dead=self.sharing.drained,
+        )
+        sealed = Cipher(salt_key(settings), purpose=PURPOSE)
+        stored = StoredModels(self.database, sealed, clock=clock)
+        credentials = StoredCredentials(self.database, sealed, clock=clock)
+        self.model_source = ModelSource(stored, credentials)
+        self.configuration = Configuration(
+            settings,
+            options=options,
+            environment=process_environment,
+            version=msgspec.json.decode(snapshot, type=_Version).version,
+            push=self._push,
+            more=self.model_source.added,
+        )
+        self._settings = settings
+        self._snapshot = snapshot
+        self._listings: Listings | None = None
+        self.facts = Facts(lambda: self._snapshot)
+        self.observing = Observing(
+            settings,
+            data_dir=data_dir,
+            database=self.database,
+            drain=self.drain,
+            clock=clock,
+            tasks=tasks,
+            deployments=self.facts.deployments,
+        )
+        self.retention = Retention(self.database, settings.retention, settings.bodies, clock=clock)
+        callers = Callers(
+            Authenticator(
+                # Remembers nothing: whoever manages is looked up each time, so a revocation holds at once.
+                PrincipalCache(self.principals, clock=clock, tasks=tasks, ttl_s=0, negative_s=0, stale_max_s=0),
+                master_keys=settings.auth.master_keys,
+                keyless=settings.auth.mode == "keyless",
+                compat=settings.compat,
+                header_names=settings.auth.header_names,
+                allowed_origins=settings.server.cors_origins,
+            ),
+            compat=settings.compat,
+        )
+        self.app = build_app(
+            Parts(
+                callers=callers,
+                database=self.database,
+                keys=self.keys,
+                stores=Stores(self.database, self.keys, clock=clock),
+                models=ModelParts(
+                    store=stored,
+                    credentials=credentials,
+                    source=self.model_source,
+                    settings=lambda: self.configuration.settings,
+                    snapshot=lambda: self.facts.table.snapshot,
+                    changed=self._models_changed,
+                ),
+                drain=self.drain,
+                clock=clock,
+                compat=settings.compat,
+                invalidate=self.sharing.invalidate,
+                invalidate_holders=self.sharing.invalidate_holders,
+                workers=lambda: server.workers,
+                reload=self.configuration.reload,
+                price_of=self.facts.price_of,
+                effective=Effective(
+                    self.principals.principal, lessor=self.sharing.lessor, spent=self.sharing.windows, clock=clock
+                ),
+                observing=self.observing,
+            )
+        )
+
+    async def run(self, admin: socket.socket, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
+            self._tasks.start(self.database.run(), name="database")
+            self._tasks.start(self._add_stored_models(), name="stored models")
+            self._server.answer_with(self.principals.principal)
+            self._server.keep_turns_in(self.conversations)
+            self._tasks.start(self.conversations.run(), name="conversations")
+            self._server.lease_from(self.sharing.lessor, self.principals.holder)
+            self._tasks.start(self.sharing.run(self.drain), name="sharing")
+            draining = self._tasks.start(self.drain.run(), name="drain")
+            observing = self._tasks.start(self.observing.run(), name="observing")
+            self._tasks.start(self.retention.run(), name="retention")
+            self._tasks.start(self.configuration.watch(), name="configuration")
+            transport = await stack.enter_async_context(Transport(proxies=proxy_rules(self._settings.variable)))
+            self._listings = Listings(
+                transport,
+                Credentials(signer_of),
+                changed=self.configuration.take_lists,
+                every_s=self._settings.server.discover_models_s,
+            )
+            self._listings.take(self._snapshot)
+            listing = self._tasks.start(self._listings.run(), name="listings")
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
+            http = _AdminServer(
+                uvicorn.Config(
+                    self.app,
+                    http="httptools",
+                    ws="none",
+                    lifespan="off",
+                    log_config=None,
+                    access_log=False,
+                    proxy_headers=False,
+                    server_header=False,
+                    date_header=False,
+                    timeout_graceful_shutdown=3,
+                )
+            )
+            serving = self._tasks.start(http.serve(sockets=[admin]), name="admin")
+            await stop.wait()
+            http.should_exit = True
+            await asyncio.gather(serving, return_exceptions=True)
+            listing.cancel()
+            draining.cancel()
+            await asyncio.gather(draining, listing, return_exceptions=True)
+            await self._drain_the_rest()
+            observing.cancel()
+            await asyncio.gather(observing, return_exceptions=True)
+
+    async def _drain_the_rest(self) -> None:
+        """The workers have ended before us: what they wrote last goes into the database now, if it is there."""
+        try:
+            async with asyncio.timeout(_LAST_DRAIN_S):
+                while await self.drain.step():
+                    pass
+        except (TimeoutError, Unavailable):
+            log.warning(
+                "the journal is not empty; the rest is drained at the next start",
+                extra={"backlog_bytes": self.drain.backlog_bytes()},
+            )
+
+    def _push(self, snapshot: bytes) -> None:
+        self._snapshot = snapshot
+        self._server.push_snapshot(snapshot)
+        if self._listings is not None:
+            self._listings.take(snapshot)
+
+    async def _add_stored_models(self) -> None:
+        """The snapshot that we began with knows the configuration alone."""
+        await self.database.connected()
+        if await self.model_source.any():
+            await self.configuration.reload()
+
+    async def _models_changed(self) -> None:
+        await self.configuration.reload()
+        self.sharing.tell_models()
+
+    def _reload(self) -> None:
+        self._tasks.start(self.configuration.reload(), name="reload")

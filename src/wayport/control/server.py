@@ -1,0 +1,193 @@
+"""The control process's side of the socket: answers workers and tells them what is new."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import assert_never
+
+from wayport.access.principal import AskedFor, Holder, Principal
+from wayport.control.connection import Connection
+from wayport.control.leases import Lessor
+from wayport.control.protocol import (
+    ChainAsked,
+    Claimed,
+    DatabaseTold,
+    Granted,
+    Hello,
+    HolderAnswered,
+    HolderAsked,
+    Invalidated,
+    ItemsAsked,
+    Message,
+    PrincipalAnswered,
+    PrincipalAsked,
+    Recalled,
+    SnapshotPushed,
+    TurnForgotten,
+    TurnPut,
+    TurnQuestion,
+    TurnsAnswered,
+)
+from wayport.control.turns import answer_of
+from wayport.core.errors import Unavailable
+from wayport.core.tasks import Tasks
+from wayport.core.turn import TurnStore
+
+log = logging.getLogger("wayport.control")
+
+FindHolder = Callable[[AskedFor, str], Awaitable[Holder | None]]
+"""raises `Unavailable`"""
+Lookup = Callable[[str], Awaitable[Principal | None]]
+"""a key's hash to whose it is; raises `Unavailable`"""
+
+
+class ControlServer:
+    """Begins to listen before there is anything to answer with: questions wait for `answer_with`."""
+
+    def __init__(self, *, tasks: Tasks, snapshot: bytes) -> None:
+        self._lessor: asyncio.Future[Lessor] = asyncio.get_running_loop().create_future()
+        self._holder: asyncio.Future[FindHolder] = asyncio.get_running_loop().create_future()
+        self._tasks = tasks
+        self._snapshot = snapshot
+        self._database = DatabaseTold(status="waiting")
+        self._lookup: asyncio.Future[Lookup] = asyncio.get_running_loop().create_future()
+        self._turns: asyncio.Future[TurnStore] = asyncio.get_running_loop().create_future()
+        self._connections: set[Connection] = set()
+        self._workers: dict[Connection, Hello] = {}
+        self._server: asyncio.Server | None = None
+
+    @property
+    def workers(self) -> list[Hello]:
+        """Those that are connected."""
+        return list(self._workers.values())
+
+    async def listen(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(self._accept, sock=listener)
+
+    def answer_with(self, lookup: Lookup) -> None:
+        self._lookup.set_result(lookup)
+
+    def lease_from(self, lessor: Lessor, holder: FindHolder) -> None:
+        """`holder` finds the limits of end users and tags."""
+        lessor.workers(len(self._workers))
+        self._lessor.set_result(lessor)
+        self._holder.set_result(holder)
+
+    def recall(self, writer: str, counter: str) -> bool:
+        """Asks a worker to give back what it has free of a limit; False: it is not connected."""
+        for connection, worker in self._workers.items():
+            if worker.writer == writer:
+                connection.send(Recalled(counter=counter))
+                return True
+        return False
+
+    def invalidate_holders(self, holders: Sequence[str]) -> None:
+        """The limits of these end users and tags (`end_user:ann`, `tag:x`) have changed."""
+        self._tell(Invalidated(holders=tuple(holders)))
+
+    def keep_turns_in(self, store: TurnStore) -> None:
+        self._turns.set_result(store)
+
+    def push_snapshot(self, json: bytes) -> None:
+        """To every worker, and to those that come later."""
+        self._snapshot = json
+        self._tell(SnapshotPushed(json=json))
+
+    def invalidate(self, hashes: Sequence[str] | None) -> None:
+        """These keys have changed; None: any may have."""
+        self._tell(Invalidated(everything=True) if hashes is None else Invalidated(hashes=tuple(hashes)))
+
+    def tell_database(self, status: str) -> None:
+        """`connected` or `waiting`, to every worker and to those that come later."""
+        self._database = DatabaseTold(status=status)
+        self._tell(self._database)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            await connection.end()
+
+    def _tell(self, message: Message) -> None:
+        for worker in list(self._workers):
+            worker.send(message)
+
+    def _accept(self) -> Connection:
+        connection = Connection(self._hear, self._leave)
+        self._connections.add(connection)
+        return connection
+
+    def _leave(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        worker = self._workers.pop(connection, None)
+        if worker is not None and self._lessor.done():
+            lessor = self._lessor.result()
+            lessor.workers(len(self._workers))
+            if all(other.writer != worker.writer for other in self._workers.values()):
+                lessor.gone(worker.writer)
+
+    def _hear(self, connection: Connection, message: Message) -> None:
+        match message:
+            case Hello():
+                self._workers[connection] = message
+                connection.send(SnapshotPushed(json=self._snapshot))
+                connection.send(self._database)
+                if self._lessor.done():
+                    self._lessor.result().workers(len(self._workers))
+            case PrincipalAsked():
+                self._tasks.start(self._answer(connection, message), name="principal")
+            case TurnPut() | ChainAsked() | ItemsAsked() | TurnForgotten():
+                self._tasks.start(self._answer_turns(connection, message), name="turns")
+            case Claimed():
+                self._hear_claim(connection, message)
+            case HolderAsked():
+                self._tasks.start(self._answer_holder(connection, message), name="holder")
+            case (
+                SnapshotPushed()
+                | PrincipalAnswered()
+                | Invalidated()
+                | DatabaseTold()
+                | TurnsAnswered()
+                | HolderAnswered()
+                | Granted()
+                | Recalled()
+            ):
+                log.warning("a worker said what only the control process says", extra={"what": type(message).__name__})
+            case _:
+                assert_never(message)
+
+    async def _answer(self, connection: Connection, asked: PrincipalAsked) -> None:
+        # Shielded: a question that is given up must not take the future along.
+        lookup = await asyncio.shield(self._lookup)
+        try:
+            answer = PrincipalAnswered(id=asked.id, principal=await lookup(asked.key_hash))
+        except Unavailable as error:
+            answer = PrincipalAnswered(id=asked.id, unavailable=error.message)
+        connection.send(answer)
+
+    def _hear_claim(self, connection: Connection, message: Claimed) -> None:
+        worker = self._workers.get(connection)
+        if worker is None:
+            return
+        # Where nothing has to be waited for, statements hold at once and in the order in which they came.
+        if not (self._lessor.done() and self._lessor.result().state(worker.writer, message.claim)):
+            self._tasks.start(self._answer_claim(connection, worker.writer, message), name="lease")
+
+    async def _answer_claim(self, connection: Connection, writer: str, message: Claimed) -> None:
+        lessor = await asyncio.shield(self._lessor)
+        grant = await lessor.claim(writer, message.claim)
+        if message.id:
+            connection.send(Granted(id=message.id, grant=grant))
+
+    async def _answer_holder(self, connection: Connection, asked: HolderAsked) -> None:
+        find = await asyncio.shield(self._holder)
+        try:
+            answer = HolderAnswered(id=asked.id, holder=await find(asked.scope, asked.holder_id))
+        except Unavailable as error:
+            answer = HolderAnswered(id=asked.id, unavailable=error.message)
+        connection.send(answer)
+
+    async def _answer_turns(self, connection: Connection, asked: TurnQuestion) -> None:
+        connection.send(await answer_of(await asyncio.shield(self._turns), asked))

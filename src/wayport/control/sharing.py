@@ -1,0 +1,192 @@
+"""Builds what shares out limits and budgets on this node, and keeps it going: spend at the start, dead workers, the shared store."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from wayport.config.settings import Settings
+from wayport.control.leases import Lessor
+from wayport.control.protocol import Hello
+from wayport.core.clock import Clock
+from wayport.core.errors import Unavailable
+from wayport.core.tasks import Tasks
+from wayport.ledger.drain import Drain
+from wayport.ledger.segment import is_alive, list_spool
+from wayport.ledger.windows import Windows
+from wayport.storage.database import Database
+from wayport.storage.shared import SharedCounters, open_shared
+
+if TYPE_CHECKING:
+    from wayport.storage.bus import Bus, News
+
+log = logging.getLogger("wayport.control")
+
+_LOOK_S = 0.02
+_REGISTER_S = 10.0
+_RETRY_S = 1.0
+
+
+class Workers(Protocol):
+    """The workers of this node, as far as they must be told something."""
+
+    @property
+    def workers(self) -> list[Hello]: ...
+    def invalidate(self, hashes: Sequence[str] | None) -> None: ...
+    def invalidate_holders(self, holders: Sequence[str]) -> None: ...
+    def recall(self, writer: str, counter: str) -> bool: ...
+
+
+class Sharing:
+    """`drained` goes to the drain, before it runs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: Database,
+        node: str,
+        clock: Clock,
+        tasks: Tasks,
+        server: Workers,
+        on_models: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._spool = Path(settings.storage.data_dir) / "spool"
+        self._database = database
+        self._clock = clock
+        self._tasks = tasks
+        self._began_s = clock.steady_s()
+        self._merged = False
+        self._caught_up = asyncio.Event()
+        self._registered = asyncio.Event()
+        self.windows = Windows(database, node=node, clock=clock)
+        redis_url = settings.storage.redis_url
+        self.shared: SharedCounters | None = open_shared(
+            redis_url.reveal() if redis_url is not None else None, database, node=node, clock=clock
+        )
+        self.lessor = Lessor(
+            clock=clock,
+            spent=self.windows,
+            shared=self.shared,
+            node=node,
+            recall=server.recall,
+            ready=self._ready,
+            ask_others=self._ask_others,
+        )
+        self._bus: Bus | None = None
+        self._server = server
+        self._on_models = on_models
+        if database.kind == "postgresql":
+            from wayport.storage import bus  # noqa: PLC0415 (asyncpg, which SQLite does not need)
+
+            self._bus = bus.Bus(database.address, node=node, hear=self._hear)
+
+    # ------------------------------------------------------------------------------------------------ other nodes
+    def invalidate(self, hashes: Sequence[str] | None) -> None:
+        """These keys have changed (None: any may have), here and on every other node."""
+        self._server.invalidate(hashes)
+        if self._bus is not None:
+            self._tasks.start(self._say(self._bus.say(keys=hashes)), name="news")
+
+    def invalidate_holders(self, holders: Sequence[str]) -> None:
+        """The limits of these end users and tags have changed, here and on every other node."""
+        self._server.invalidate_holders(holders)
+        if self._bus is not None:
+            self._tasks.start(self._say(self._bus.say(holders=holders)), name="news")
+
+    def tell_models(self) -> None:
+        """Models of the database have changed: every other node reads them again (`on_models`)."""
+        if self._bus is not None:
+            self._tasks.start(self._say(self._bus.say(models=True)), name="news")
+
+    def _ask_others(self, wanted: str) -> None:
+        if self._bus is not None:
+            self._tasks.start(self._say(self._bus.say(wanted=wanted)), name="news")
+
+    async def _say(self, saying: Coroutine[None, None, None]) -> None:
+        # Where it cannot be told, the others learn of it when they ask again, or when they are connected again.
+        with suppress(Unavailable):
+            await saying
+
+    def _hear(self, news: "News") -> None:
+        if news.everything:
+            self._server.invalidate(None)
+        if news.keys:
+            self._server.invalidate(news.keys)
+        if news.holders:
+            self._server.invalidate_holders(news.holders)
+        if news.models or news.everything:
+            self._on_models()
+        if news.wanted:
+            self._tasks.start(self._say(self.lessor.give_up(news.wanted)), name="give up")
+
+    # -------------------------------------------------------------------------------------------------- at the start
+
+    def drained(self, writer: str) -> None:
+        """A dead worker's spool is in the database."""
+        self._tasks.start(self._settle(writer), name="settle")
+
+    async def run(self, drain: Drain) -> None:
+        """Ends by cancellation."""
+        self._tasks.start(self.lessor.run(), name="leases")
+        if self._bus is not None:
+            self._tasks.start(self._bus.run(), name="bus")
+        if self.shared is not None:
+            self._tasks.start(self.shared.run(self.lessor.restate), name="shared counters")
+        await drain.caught_up.wait()
+        while not self._merged:
+            with suppress(Unavailable):
+                await self.windows.merge(self._living())
+                self._merged = True
+                break
+            await asyncio.sleep(_RETRY_S)
+        self._caught_up.set()
+        await self._all_registered()
+        self._registered.set()
+        if self.shared is not None:
+            await self._give_up_old_leases(self.shared)
+
+    async def _ready(self) -> None:
+        await self._caught_up.wait()
+        await self._registered.wait()
+
+    def _living(self) -> set[str]:
+        """Writers that hold the lock of their spool."""
+        found: set[str] = set()
+        with suppress(FileNotFoundError):
+            for folder in self._spool.iterdir():
+                if folder.is_dir():
+                    found |= {writer for writer in list_spool(folder).writers if is_alive(folder, writer)}
+        return found
+
+    async def _all_registered(self) -> None:
+        """Whoever lives holds leases that we may know nothing of: they say so when they connect."""
+        until_s = self._began_s + _REGISTER_S
+        while not self._living() <= {worker.writer for worker in self._server.workers}:
+            if self._clock.steady_s() >= until_s:
+                log.warning("a worker that lives has not connected; what it holds counts as unspent")
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _settle(self, writer: str) -> None:
+        while True:
+            try:
+                await self.lessor.drained(writer)
+            except Unavailable:
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
+
+    async def _give_up_old_leases(self, shared: SharedCounters) -> None:
+        """What we held when we last ended is known now: what we spent, and no more."""
+        while True:
+            try:
+                for counter, window in await shared.held():
+                    own, _ = await self.windows.load(counter, window)
+                    await self.lessor.take_over(counter, window, own)
+            except Unavailable:
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return

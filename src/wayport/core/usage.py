@@ -1,0 +1,76 @@
+"""Usage: what an upstream says it consumed. Cost is made of it elsewhere; the two are never mixed."""
+
+from typing import Literal
+
+import msgspec
+
+UsageSource = Literal["reported", "estimated", "none"]
+
+
+class Usage(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Token counts of one answer, normalised so that kinds do not overlap in meaning.
+
+    `input_tokens` and `output_tokens` are totals: the other kinds are parts of them (Anthropic's separate cache
+    counts are added in; OpenAI's and Gemini's are already inside, Gemini's thoughts are added to the output).
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    """part of input: served from the provider's prompt cache"""
+    cache_write_5m_tokens: int = 0
+    """part of input: written to the cache for five minutes (or the provider's only lifetime)"""
+    cache_write_1h_tokens: int = 0
+    """part of input: written to the cache for an hour"""
+    audio_cache_read_tokens: int = 0
+    """part of both cache_read and audio_input"""
+    image_cache_read_tokens: int = 0
+    """part of both cache_read and image_input"""
+    audio_input_tokens: int = 0
+    image_input_tokens: int = 0
+    video_input_tokens: int = 0
+    tool_input_tokens: int = 0
+    """part of input: spent by server tools' results (Gemini's toolUsePromptTokenCount)"""
+    reasoning_tokens: int = 0
+    """part of output"""
+    audio_output_tokens: int = 0
+    image_output_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
+    web_search_requests: int = 0
+    web_fetch_requests: int = 0
+    code_execution_requests: int = 0
+    cost_nano_usd: int | None = None
+    """what the upstream itself says the call cost (OpenRouter, Perplexity)"""
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def cache_write_tokens(self) -> int:
+        return self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+
+_MOST = 1 << 40
+"""more than any answer holds, and little enough for prices, sums and every store"""
+_COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "cost_nano_usd")
+
+
+def plausible(usage: Usage) -> Usage:
+    """The usage itself; where an upstream stated what cannot be (negative, beyond all bounds), the nearest that can."""
+    # A negative number keeps its sign through the shift: one look for the counts that are nearly always the only ones.
+    if (
+        (usage.input_tokens | usage.output_tokens | usage.cache_read_tokens | usage.reasoning_tokens) >> 40 == 0
+        and (usage.cache_write_5m_tokens | usage.cache_write_1h_tokens | usage.audio_input_tokens) >> 40 == 0
+        and (usage.image_input_tokens | usage.video_input_tokens | usage.tool_input_tokens) >> 40 == 0
+        and (usage.audio_output_tokens | usage.image_output_tokens | usage.web_search_requests) >> 40 == 0
+        and (usage.audio_cache_read_tokens | usage.image_cache_read_tokens | usage.web_fetch_requests) >> 40 == 0
+        and (usage.accepted_prediction_tokens | usage.rejected_prediction_tokens) >> 40 == 0
+        and usage.code_execution_requests >> 40 == 0
+        and (usage.cost_nano_usd is None or usage.cost_nano_usd >> 60 == 0)
+    ):
+        return usage
+    counts = {name: max(0, min(_MOST, getattr(usage, name))) for name in _COUNTS}
+    stated = usage.cost_nano_usd
+    return Usage(**counts, cost_nano_usd=stated if stated is not None and 0 <= stated >> 60 == 0 else None)

@@ -1,0 +1,1 @@
+"""How much: pricing and the journal."""

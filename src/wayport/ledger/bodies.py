@@ -1,0 +1,89 @@
+"""Bodies on their way into the database: masked, then compressed. And out of it, when they are old or too many."""
+
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select
+
+from wayport.core.record import CallRecord
+from wayport.core.secret import mask
+from wayport.storage.database import Database
+from wayport.storage.tables import bodies, calls
+
+_LEVEL = 6
+
+
+class Redaction:
+    """What must not be kept: credentials always, and what the operator's expressions find."""
+
+    def __init__(self, expressions: Iterable[str]) -> None:
+        """Raises `re.error`."""
+        self._expressions = [re.compile(each) for each in expressions]
+
+    def pack(self, body: bytes) -> bytes | None:
+        if not body:
+            return None
+        text = mask(body.decode("utf-8", "replace"))
+        for expression in self._expressions:
+            text = expression.sub("***", text)
+        return zlib.compress(text.encode(), _LEVEL)
+
+    def rows(self, records: Sequence[CallRecord]) -> list[dict[str, Any]]:
+        """Rows of `wayport_bodies`. Costs milliseconds for large bodies: call it in a thread."""
+        found = []
+        for record in records:
+            if record.bodies is not None:
+                request, response = self.pack(record.bodies.request), self.pack(record.bodies.response)
+                found.append(
+                    {
+                        "call_id": record.call_id,
+                        "created_s": record.started_s,
+                        "request": request,
+                        "response": response,
+                        "stored_bytes": len(request or b"") + len(response or b""),
+                    }
+                )
+        return found
+
+
+class Cleaner:
+    """Deletes what is too old or too much, in batches: each is a short transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def calls_before(self, moment_s: float, *, batch: int) -> int:
+        """At most `batch` calls that began before; returns how many. Their sums stay."""
+        old = select(calls.c.call_id).where(calls.c.started_s < moment_s).order_by(calls.c.started_s).limit(batch)
+        async with self._database.write() as connection:
+            gone = list(await connection.scalars(old))
+            if gone:
+                await connection.execute(delete(bodies).where(bodies.c.call_id.in_(gone)))
+                await connection.execute(delete(calls).where(calls.c.call_id.in_(gone)))
+        return len(gone)
+
+    async def bodies_before(self, moment_s: float, *, batch: int) -> int:
+        old = select(bodies.c.call_id).where(bodies.c.created_s < moment_s).order_by(bodies.c.created_s).limit(batch)
+        async with self._database.write() as connection:
+            gone = list(await connection.scalars(old))
+            if gone:
+                await connection.execute(delete(bodies).where(bodies.c.call_id.in_(gone)))
+        return len(gone)
+
+    async def bodies_beyond(self, max_bytes: int, *, batch: int) -> int:
+        """At most `batch` of the oldest bodies, if all together are more than `max_bytes`; returns how many."""
+        oldest = select(bodies.c.call_id, bodies.c.stored_bytes).order_by(bodies.c.created_s).limit(batch)
+        async with self._database.write() as connection:
+            kept = (await connection.execute(select(func.coalesce(func.sum(bodies.c.stored_bytes), 0)))).scalar_one()
+            gone: list[str] = []
+            excess = int(kept) - max_bytes
+            for row in await connection.execute(oldest) if excess > 0 else ():
+                if excess <= 0:
+                    break
+                gone.append(row.call_id)
+                excess -= row.stored_bytes
+            if gone:
+                await connection.execute(delete(bodies).where(bodies.c.call_id.in_(gone)))
+        return len(gone)

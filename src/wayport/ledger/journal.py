@@ -1,0 +1,330 @@
+"""The journal's write-ahead spool: a call's record is in the kernel's hands before the call's last bytes leave us.
+
+`append` makes one system call, takes no lock, waits for nobody and never raises: what cannot be kept is counted and said.
+"""
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from wayport.core.clock import Clock
+from wayport.core.ids import NewId, uuid7
+from wayport.core.record import CallRecord
+from wayport.ledger.segment import FRAME, LIVE, MAGIC, SEGMENT, checksum, lock, segment_name
+
+log = logging.getLogger("wayport.journal")
+
+Sync = Literal["os", "1s", "always"]
+"""when a record reaches the disk: as the kernel likes (a crash of ours loses nothing, a power cut does), once a second
+by a thread, or before `append` returns"""
+
+OnFull = Literal["serve", "refuse"]
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024 * 1024
+_SYNC_INTERVAL_S = 1.0
+_RETRY_S = 1.0
+_COMPLAINT_INTERVAL_S = 60.0
+_MAX_INT = 2**63 - 1
+
+
+class SpoolState(msgspec.Struct, frozen=True, kw_only=True):
+    appended: int
+    appended_bytes: int
+    lost: int
+    """records that could not be kept"""
+    lost_nano_usd: int
+    """what they cost together"""
+    failed_syncs: int
+    full: bool
+    error: str | None
+    """the last reason for a loss"""
+
+
+class Spool:
+    """One process's own spool. Not for use by several threads."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Clock,
+        sync: Sync = "1s",
+        max_bytes: int = MAX_BYTES,
+        on_full: OnFull = "serve",
+        segment_bytes: int = SEGMENT_BYTES,
+        new_id: NewId = uuid7,
+    ) -> None:
+        self.directory = directory
+        self.writer = new_id()
+        self._clock = clock
+        self._sync = sync
+        self._max_bytes = max_bytes
+        self._on_full = on_full
+        self._segment_bytes = min(segment_bytes, max(1, max_bytes // 4))
+        self._encode: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
+        self._fd = -1
+        self._live_fd = -1
+        self._number = 0
+        self._position = 0
+        self._appended = 0
+        self._appended_bytes = 0
+        self._lost = 0
+        self._lost_nano_usd = 0
+        self._failed_syncs = 0
+        self._used_bytes = 0
+        self._full = False
+        self._error: str | None = None
+        self._retry_at_s = float("-inf")
+        self._measured_at_s = float("-inf")
+        self._complained_at_s = float("-inf")
+        self._closed = threading.Event()
+        self._retired: deque[int] = deque()
+        self._synced: tuple[int, int] = (-1, 0)
+        self._open_segment()
+        self._thread: threading.Thread | None = None
+        if sync == "1s":
+            self._thread = threading.Thread(target=self._sync_often, name="spool-sync", daemon=True)
+            self._thread.start()
+
+    def append(self, record: CallRecord) -> None:
+        """Writes one record. When it returns, the end of this process (`kill -9`, too) cannot lose it."""
+        try:
+            payload = self._encode(record)
+        except (ValueError, TypeError, OverflowError):
+            # Lone surrogates or numbers beyond 64 bits out of a client's request: its cost must not vanish for that.
+            salvaged = _salvaged(record)
+            if salvaged is None:
+                self._lose(record, "the record cannot be encoded")
+                return
+            payload = self._encode(salvaged)
+        length = len(payload)
+        frame = FRAME.pack(length, checksum(payload, length)) + payload
+        if self._position >= self._segment_bytes or self._fd < 0:
+            self._rotate()
+            if self._fd < 0:
+                self._lose(record, None)
+                return
+        try:
+            written = os.write(self._fd, frame)
+            if written != len(frame):
+                self._take_back()
+                self._lose(record, "the disk is full")
+                return
+            if self._sync == "always":
+                os.fdatasync(self._fd)
+        except OSError as error:
+            self._abandon()
+            self._lose(record, error.strerror or str(error))
+            return
+        self._position += written
+        self._appended += 1
+        self._appended_bytes += written
+
+    def refusing(self) -> bool:
+        """Whether calls on a budget must be turned away because their cost could not be kept (`on_full: refuse`)."""
+        if not self._full or self._on_full != "refuse":
+            return False
+        self._measure()
+        return self._full
+
+    @property
+    def state(self) -> SpoolState:
+        return SpoolState(
+            appended=self._appended,
+            appended_bytes=self._appended_bytes,
+            lost=self._lost,
+            lost_nano_usd=self._lost_nano_usd,
+            failed_syncs=self._failed_syncs,
+            full=self._full,
+            error=self._error,
+        )
+
+    def close(self) -> None:
+        """Syncs, and lets go of the lock: from now on the segments count as finished."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._sync != "os":
+            self.sync_now()
+        for fd in (self._fd, self._live_fd, *self._retired):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._live_fd = -1
+        self._retired.clear()
+
+    def sync_now(self) -> None:
+        """Brings what was appended to the disk. The thread's work; it alone closes what it syncs, so no lock is needed."""
+        while self._retired:
+            fd = self._retired.popleft()
+            self._fdatasync(fd)
+            os.close(fd)
+        fd, state = self._fd, (self._number, self._position)
+        if fd >= 0 and state != self._synced:
+            self._fdatasync(fd)
+            self._synced = state
+
+    def _sync_often(self) -> None:
+        while not self._closed.wait(_SYNC_INTERVAL_S):
+            self.sync_now()
+
+    def _fdatasync(self, fd: int) -> None:
+        try:
+            os.fdatasync(fd)
+        except OSError as error:
+            self._failed_syncs += 1
+            self._complain("the spool cannot be brought to the disk", error=error.strerror)
+
+    # Segments
+
+    def _rotate(self) -> None:
+        self._retire()
+        now_s = self._clock.steady_s()
+        if now_s >= self._retry_at_s:
+            self._open_segment()
+            if self._fd < 0:
+                self._retry_at_s = now_s + _RETRY_S
+
+    def _retire(self) -> None:
+        if self._fd >= 0:
+            if self._sync == "1s":
+                self._retired.append(self._fd)
+            else:
+                os.close(self._fd)
+        self._fd = -1
+
+    def _open_segment(self) -> None:
+        self._measured_at_s = float("-inf")
+        self._measure()
+        reserve = self._segment_bytes if self._on_full == "refuse" else 0
+        if self._full and self._used_bytes + self._segment_bytes > self._max_bytes + reserve:
+            self._error = f"the spool holds {self._used_bytes} bytes, its limit is {self._max_bytes}"
+            return
+        try:
+            self._begin_life()
+            self._fd = self._create_segment()
+        except OSError as error:
+            self._error = error.strerror or str(error)
+        else:
+            self._position = len(MAGIC)
+
+    def _create_segment(self) -> int:
+        self._number += 1
+        path = self.directory / segment_name(self.writer, self._number)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, MAGIC)
+            if self._sync != "os":
+                self._sync_directory()
+        except OSError:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        return fd
+
+    def _begin_life(self) -> None:
+        """Takes the lock that says we live. Named after it is held, so nobody sees our file without a lock on it."""
+        if self._live_fd >= 0:
+            return
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.directory / f"{self.writer}{LIVE}"
+        unnamed = path.with_suffix(".new")
+        fd = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            lock(fd)
+            unnamed.rename(path)
+        except OSError:
+            os.close(fd)
+            raise
+        self._live_fd = fd
+
+    def _sync_directory(self) -> None:
+        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _measure(self) -> None:
+        """Looks how much waits on the disk; at most once a second while the spool is full."""
+        now_s = self._clock.steady_s()
+        if now_s < self._measured_at_s + _RETRY_S:
+            return
+        self._measured_at_s = now_s
+        self._used_bytes = _bytes_in(self.directory)
+        self._full = self._used_bytes + self._segment_bytes > self._max_bytes
+        if self._full:
+            self._complain("the spool is full", used_bytes=self._used_bytes, limit_bytes=self._max_bytes)
+
+    # Losses
+
+    def _take_back(self) -> None:
+        """Removes half a frame, so that the segment stays readable; where that fails, the segment is left."""
+        try:
+            os.ftruncate(self._fd, self._position)
+        except OSError:
+            self._retire()
+
+    def _abandon(self) -> None:
+        """After an error of the disk this file may hold anything behind our position: go on in another one."""
+        self._take_back()
+        self._retire()
+        self._retry_at_s = self._clock.steady_s() + _RETRY_S
+
+    def _lose(self, record: CallRecord, why: str | None) -> None:
+        self._lost += 1
+        self._lost_nano_usd += (record.cost_nano_usd or 0) + record.wasted_nano_usd
+        if why is not None:
+            self._error = why
+        self._complain("calls are not journaled", error=self._error, lost=self._lost, lost_nano_usd=self._lost_nano_usd)
+
+    def _complain(self, event: str, **fields: Any) -> None:
+        now_s = self._clock.steady_s()
+        if now_s >= self._complained_at_s + _COMPLAINT_INTERVAL_S:
+            self._complained_at_s = now_s
+            log.error(event, extra={"spool": str(self.directory), **fields})
+
+
+def _bytes_in(directory: Path) -> int:
+    total = 0
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(SEGMENT):
+                    try:
+                        total += entry.stat().st_size
+                    except FileNotFoundError:  # drained and deleted as we looked
+                        continue
+    except OSError:
+        return 0
+    return total
+
+
+def _salvaged(record: CallRecord) -> CallRecord | None:
+    """The record with what cannot be encoded replaced by something that can; None if it is no record at all."""
+    try:
+        return msgspec.convert(_encodable(msgspec.to_builtins(record, builtin_types=(bytes,))), CallRecord)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def _encodable(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case bool():
+            return value
+        case int():
+            return max(-_MAX_INT, min(value, _MAX_INT))
+        case dict():
+            return {_encodable(name): _encodable(inner) for name, inner in value.items()}
+        case list():
+            return [_encodable(inner) for inner in value]
+        case _:
+            return value

@@ -1,0 +1,1 @@
+"""What is told of calls afterwards: the log line, and later metrics, traces and callbacks."""

@@ -1,0 +1,184 @@
+"""What needs a person: found in records as they pass, and in what is looked at from time to time.
+
+Each kind of alert about each subject is told once in `repeat_s`.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from sys import intern
+from typing import Any
+
+from msgspec import Struct
+
+from wayport.config.observing import AlertSettings
+from wayport.core.clock import Clock
+from wayport.core.money import usd_text
+from wayport.core.record import CallRecord
+from wayport.observe.notify import Alert
+from wayport.observe.vitals import Vitals
+
+WINDOW_S = 300.0
+_MOST_KEPT = 50_000
+_LEAST_HOURS = 12
+"""an hour is unusual only beside so many others"""
+_LEAST_NANO_USD = 1_000_000_000
+"""below a dollar an hour nothing is unusual"""
+
+
+class Holding(Struct, frozen=True, kw_only=True):
+    """A budget and what is spent of it."""
+
+    holder: str
+    """`key:…`, `team:…`"""
+    shown: str
+    spent_nano_usd: int
+    budget_nano_usd: int
+    period: str = ""
+    """`30d`; empty: for good"""
+
+
+class Hours(Struct, frozen=True, kw_only=True):
+    """What somebody did by the hour: the present one, and those before it in which there was anything."""
+
+    subject: str
+    now: Mapping[str, int]
+    """`spend_nano_usd`, `calls`, `failures`"""
+    before: Sequence[Mapping[str, int]]
+
+
+class _Sample(Struct, frozen=True, gc=False):
+    at_s: float
+    model: str
+    deployment: str
+    provider: str
+    failed: bool
+    duration_s: float
+
+
+class Alerts:
+    def __init__(self, settings: AlertSettings, *, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._samples: deque[_Sample] = deque(maxlen=_MOST_KEPT)
+        self._told: dict[tuple[str, str], float] = {}
+        self._waiting: list[Alert] = []
+        self._lost = 0
+
+    def take(self) -> list[Alert]:
+        """What is to be told now."""
+        found, self._waiting = self._waiting, []
+        return found
+
+    def add(self, record: CallRecord) -> None:
+        """Looks at a call. A client that left says nothing of the model."""
+        if record.status != "cancelled":
+            sample = _Sample(
+                record.ended_s,
+                # Every record brings its own copies of the same few names.
+                intern(record.model or record.model_asked),
+                intern(record.deployment),
+                intern(record.provider),
+                record.status != "success" and record.http_status >= 429,
+                record.ended_s - record.started_s,
+            )
+            self._samples.append(sample)
+        if record.cost_nano_usd is None and record.usage is not None and record.status == "success":
+            model = f"{record.provider}/{record.upstream_model}"
+            self._tell(
+                "unpriced_model",
+                model,
+                f"{model} has no price: its calls are counted at $0. Give it one in the configuration.",
+                call_id=record.call_id,
+            )
+
+    def look_at_rates(self) -> None:
+        """Error rates of models and mean durations of deployments, over five minutes."""
+        since_s = self._clock.now_s() - WINDOW_S
+        while self._samples and self._samples[0].at_s < since_s:
+            self._samples.popleft()
+        by_model: dict[str, list[_Sample]] = {}
+        by_deployment: dict[tuple[str, str, str], list[_Sample]] = {}
+        for sample in self._samples:
+            by_model.setdefault(sample.model, []).append(sample)
+            if sample.deployment and not sample.failed:
+                by_deployment.setdefault((sample.deployment, sample.provider, sample.model), []).append(sample)
+        settings = self._settings
+        for model, found in by_model.items():
+            failed = sum(sample.failed for sample in found)
+            if len(found) >= settings.least_calls and failed / len(found) >= settings.error_rate:
+                text = f"{failed} of {len(found)} calls of {model} failed within five minutes."
+                self._tell("error_rate", model, text, failed=failed, calls=len(found))
+        for (deployment, provider, model), found in by_deployment.items():
+            mean_s = sum(sample.duration_s for sample in found) / len(found)
+            if len(found) >= settings.least_calls and mean_s >= settings.slow_s:
+                text = f"{model} at {provider} takes {mean_s:.1f} s on average ({len(found)} calls in five minutes)."
+                self._tell("slow_deployment", deployment, text, model=model, provider=provider, mean_s=round(mean_s, 2))
+
+    def look_at_workers(self, vitals: Iterable[Vitals]) -> None:
+        lost = 0
+        for each in vitals:
+            lost += each.lost
+            for deployment, state in each.breakers.items():
+                if state == "open":
+                    text = f"Deployment {deployment} is left alone: it keeps failing."
+                    self._tell("breaker_open", deployment, text, worker=each.worker)
+        if lost > self._lost:
+            self._tell("journal", "lost", f"{lost} calls could not be journaled; their cost is not counted.", lost=lost)
+        self._lost = max(lost, self._lost)
+
+    def look_at_journal(self, backlog_bytes: int, error: str | None) -> None:
+        if backlog_bytes >= self._settings.backlog_bytes:
+            text = f"{backlog_bytes / 1024**2:.0f} MB of calls wait for the database."
+            self._tell("journal", "backlog", text, backlog_bytes=backlog_bytes, error=error)
+
+    def look_at_budgets(self, holdings: Iterable[Holding]) -> None:
+        for held in holdings:
+            if held.budget_nano_usd <= 0:
+                continue
+            share = held.spent_nano_usd / held.budget_nano_usd
+            crossed = [limit for limit in self._settings.budget_shares if share >= limit]
+            if crossed:
+                spent, budget = usd_text(held.spent_nano_usd), usd_text(held.budget_nano_usd)
+                self._tell(
+                    "budget",
+                    f"{held.holder}/{held.period}@{crossed[-1]:g}",
+                    f"{held.shown} has spent ${spent} of ${budget} ({share:.0%}){f' within {held.period}' if held.period else ''}.",
+                    holder=held.holder,
+                    spend=spent,
+                    max_budget=budget,
+                )
+
+    def look_at_hours(self, all_hours: Iterable[Hours]) -> None:
+        """Spend, calls or errors above so many times the mean of the hours in which there were any."""
+        factor = self._settings.anomaly_factor
+        for hours in all_hours:
+            if len(hours.before) < _LEAST_HOURS:
+                continue
+            for measure, least in (
+                ("spend_nano_usd", _LEAST_NANO_USD),
+                ("calls", self._settings.least_calls),
+                ("failures", self._settings.least_calls),
+            ):
+                now = hours.now.get(measure, 0)
+                usual = sum(hour.get(measure, 0) for hour in hours.before) / len(hours.before)
+                if now >= least and now > factor * usual:
+                    word, shown, before = _shown(measure, now, usual)
+                    text = f"{hours.subject}: {shown} {word} in the last hour; usual are {before}."
+                    self._tell("anomaly", f"{hours.subject}/{word}", text, measure=word, now=shown, usual=before)
+
+    def _tell(self, kind: str, subject: str, message: str, **details: Any) -> None:
+        now_s = self._clock.now_s()
+        if now_s < self._told.get((kind, subject), float("-inf")) + self._settings.repeat_s:
+            return
+        if len(self._told) >= 10_000:
+            for old in list(islice(self._told, 5_000)):
+                del self._told[old]
+        self._told[kind, subject] = now_s
+        self._waiting.append(Alert(kind=kind, subject=subject, message=message, details=details, at_s=now_s))
+
+
+def _shown(measure: str, now: int, usual: float) -> tuple[str, str, str]:
+    if measure == "spend_nano_usd":
+        return "dollars", f"{now / 1e9:.2f}", f"{usual / 1e9:.2f}"
+    return measure, str(now), f"{usual:.1f}"

@@ -1,0 +1,1 @@
+"""Who is told of calls when they are over: one file each."""

@@ -1,0 +1,147 @@
+"""From a name in the configuration to a callback. A new one is one file and one line in `_MAKERS`.
+
+What it needs and does not find turns it off, said once at start.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from wayport.core.clock import Clock
+from wayport.core.secret import Secret
+from wayport.observe.callbacks import custom
+from wayport.observe.callbacks.base import Callback
+from wayport.observe.callbacks.file import File
+from wayport.observe.callbacks.langfuse import Langfuse
+from wayport.observe.callbacks.otel import Otel
+from wayport.observe.callbacks.sentry import DsnMistake, Sentry
+from wayport.observe.callbacks.webhook import Webhook
+
+
+class Off(Exception):
+    """This callback cannot run; the message says what is missing."""
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What makers are given."""
+
+    name: str
+    params: Mapping[str, Raw]
+    variable: Callable[[str], str]
+    """an environment variable's value; empty when unset"""
+    clock: Clock
+    folder: Path | None = None
+    """of the configuration"""
+
+    def text(self, param: str, *variables: str) -> str:
+        """A parameter, else the first of these variables that is set; a parameter may refer to one (`os.environ/X`)."""
+        raw = self.params.get(param)
+        if raw is not None:
+            value = msgspec.json.decode(raw)
+            if value is not None:
+                return str(value)
+        return next((found for name in variables if (found := self.variable(name))), "")
+
+    def mapping(self, param: str) -> dict[str, str]:
+        raw = self.params.get(param)
+        found: Any = msgspec.json.decode(raw) if raw is not None else {}
+        return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def make(wish: Wish) -> Callback:
+    """Raises `Off`."""
+    kind = wish.text("callback_type") or wish.name
+    maker = _MAKERS.get(kind)
+    if maker is not None:
+        return maker(wish)
+    if "." in wish.name:
+        try:
+            return custom.load(wish.name, wish.folder)
+        except custom.CallableMistake as mistake:
+            raise Off(str(mistake)) from mistake
+    known = ", ".join(sorted({*_MAKERS, *SWITCHES}))
+    raise Off(f"there is no such callback; there are {known} and `module.name` of your own")
+
+
+def _langfuse(wish: Wish) -> Callback:
+    public = _needed(wish, "LANGFUSE_PUBLIC_KEY", "langfuse_public_key")
+    secret = _needed(wish, "LANGFUSE_SECRET_KEY", "langfuse_secret_key")
+    host = wish.text("langfuse_host", "LANGFUSE_HOST", "LANGFUSE_BASE_URL")
+    return Langfuse(host=host, public_key=public, secret_key=Secret(secret))
+
+
+def _sentry(wish: Wish) -> Callback:
+    dsn = _needed(wish, "SENTRY_DSN", "dsn")
+    try:
+        return Sentry(dsn=Secret(dsn), environment=wish.text("environment", "SENTRY_ENVIRONMENT"))
+    except DsnMistake as mistake:
+        raise Off(str(mistake)) from mistake
+
+
+def _otel(wish: Wish) -> Callback:
+    endpoint = wish.text("traces_endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not endpoint:
+        base = wish.text("endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_ENDPOINT")
+        if not base:
+            raise Off("OTEL_EXPORTER_OTLP_ENDPOINT is not set")
+        endpoint = base if base.rstrip("/").endswith("/v1/traces") else f"{base.rstrip('/')}/v1/traces"
+    written = wish.text("headers", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_HEADERS")
+    pairs = (pair.partition("=") for pair in written.split(",") if "=" in pair)
+    share = wish.text("sample", "OTEL_TRACES_SAMPLER_ARG")
+    try:
+        share_number = float(share) if share else 1.0
+    except ValueError:
+        raise Off(f"the share of traces must be a number, not {share!r}") from None
+    return Otel(
+        endpoint=endpoint,
+        headers={name.strip(): value.strip() for name, _, value in pairs},
+        service=wish.text("service_name", "OTEL_SERVICE_NAME"),
+        share=share_number,
+    )
+
+
+def _webhook(wish: Wish) -> Callback:
+    url = wish.text("url") or wish.text("endpoint", "GENERIC_LOGGER_ENDPOINT")
+    if not url:
+        raise Off("it needs `url` (or the variable GENERIC_LOGGER_ENDPOINT)")
+    secret = wish.text("secret", "WAYPORT_WEBHOOK_SECRET")
+    form = wish.text("log_format") or "json_array"
+    if form not in ("json_array", "ndjson", "single"):
+        raise Off("`log_format` is json_array, ndjson or single")
+    return Webhook(
+        url=url,
+        secret=Secret(secret) if secret else None,
+        headers=wish.mapping("headers"),
+        form=form,  # type: ignore[arg-type]  # looked at just above
+        name=wish.name,
+        clock=wish.clock,
+    )
+
+
+def _file(wish: Wish) -> Callback:
+    path = wish.text("path")
+    if not path:
+        raise Off("it needs `path`")
+    return File((wish.folder or Path()) / Path(path).expanduser())
+
+
+def _needed(wish: Wish, variable: str, param: str) -> str:
+    found = wish.text(param, variable)
+    if not found:
+        raise Off(f"{variable} is not set")
+    return found
+
+
+_MAKERS: Mapping[str, Callable[[Wish], Callback]] = {
+    "langfuse": _langfuse,
+    "sentry": _sentry,
+    "otel": _otel,
+    "webhook": _webhook,
+    "generic_api": _webhook,
+    "file": _file,
+}
+SWITCHES = frozenset({"prometheus"})
+"""names that are no callbacks of ours: metrics are always on"""

@@ -1,0 +1,236 @@
+"""Prometheus: counters and histograms made of records, under LiteLLM's names and ours. Off the hot path.
+
+What must stay true: there are at most `max_series` series. What comes beyond is counted with every label `other`, so sums
+stay right and memory bounded.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from wayport.core.money import NANO_PER_USD
+from wayport.core.record import CallRecord
+from wayport.observe.metric_names import COUNTERS, HISTOGRAMS, Counter, Histogram
+
+NONE = "None"
+"""what LiteLLM's dashboards expect where a label has no value"""
+OTHER = "other"
+
+
+class Gauge(Struct, frozen=True):
+    """A value of this moment, asked for when it is scraped."""
+
+    name: str
+    help: str
+    labels: Mapping[str, str]
+    value: float
+    kind: str = "gauge"
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    max_series: int = 10_000
+    end_user: bool = False
+    client_ip: bool = False
+    user_agent: bool = False
+
+
+class _Buckets:
+    __slots__ = ("counts", "total")
+
+    def __init__(self, size: int) -> None:
+        self.counts = [0] * (size + 1)
+        self.total = 0.0
+
+
+Gauges = Callable[[], Iterable[Gauge]]
+
+
+class Metrics:
+    """Add records; `render` gives the text of `/metrics`."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._counters: dict[str, dict[tuple[str, ...], float]] = {counter.name: {} for counter in COUNTERS}
+        self._histograms: dict[str, dict[tuple[str, ...], _Buckets]] = {h.name: {} for h in HISTOGRAMS}
+        self._series = 0
+        self._teams: Mapping[str, str] = {}
+        self._emails: Mapping[str, str] = {}
+        self.overflowed = 0
+        """values that were counted as `other`"""
+
+    @property
+    def series(self) -> int:
+        return self._series
+
+    def name(self, *, teams: Mapping[str, str], emails: Mapping[str, str]) -> None:
+        """What people call teams and users, for the labels `team_alias` and `user_email`."""
+        self._teams, self._emails = teams, emails
+
+    def add(self, record: CallRecord) -> None:
+        labels = labels_of(record, self._rules)
+        labels["team_alias"] = self._teams.get(record.team_id or "", NONE)
+        labels["user_email"] = self._emails.get(record.user_id or "", NONE)
+        for counter in COUNTERS:
+            amount = counter.amount(record)
+            if amount:
+                self._count(counter, labels, amount)
+        for histogram in HISTOGRAMS:
+            value = histogram.value(record)
+            if value is not None:
+                self._observe(histogram, labels, value)
+        self._attempts(record, labels)
+
+    def _attempts(self, record: CallRecord, labels: dict[str, str]) -> None:
+        """What each attempt says of its deployment."""
+        for number, attempt in enumerate(record.attempts):
+            own = {
+                **labels,
+                "deployment": attempt.deployment,
+                "provider": attempt.provider,
+                "model_id": attempt.deployment,
+                "api_provider": attempt.provider,
+                "litellm_model_name": attempt.model,
+                "exception_class": attempt.error_class or NONE,
+                "exception_status": str(attempt.status or NONE),
+                "reason": attempt.reason or "first",
+                "outcome": "failure" if attempt.error_class is not None else "success",
+            }
+            for counter in COUNTERS:
+                if counter.of_attempt is not None and (amount := counter.of_attempt(record, attempt, number)):
+                    self._count(counter, own, amount)
+
+    def _count(self, counter: Counter, labels: Mapping[str, str], amount: float) -> None:
+        known = self._counters[counter.name]
+        key = tuple([labels.get(name, NONE) for name in counter.labels])
+        if key in known:
+            known[key] += amount
+            return
+        key = self._admit(key, known)
+        known[key] = known.get(key, 0.0) + amount
+
+    def _observe(self, histogram: Histogram, labels: Mapping[str, str], value: float) -> None:
+        known = self._histograms[histogram.name]
+        key = tuple([labels.get(name, NONE) for name in histogram.labels])
+        found = known.get(key)
+        if found is None:
+            key = self._admit(key, known)
+            found = known.setdefault(key, _Buckets(len(histogram.buckets)))
+        found.counts[bisect_left(histogram.buckets, value)] += 1
+        found.total += value
+
+    def _admit(self, key: tuple[str, ...], known: Mapping[tuple[str, ...], object]) -> tuple[str, ...]:
+        if self._series < self._rules.max_series:
+            self._series += 1
+            return key
+        self.overflowed += 1
+        other = (OTHER,) * len(key)
+        if other not in known:
+            self._series += 1
+        return other
+
+    def render(self, gauges: Iterable[Gauge] = ()) -> bytes:
+        lines: list[str] = []
+        for counter in COUNTERS:
+            if values := self._counters[counter.name]:
+                name = f"{counter.name.removesuffix('_total')}_total"
+                lines += _head(name, counter.help, "counter")
+                lines += [f"{name}{_labels(counter.labels, key)} {_number(value)}" for key, value in values.items()]
+        for histogram in HISTOGRAMS:
+            if found := self._histograms[histogram.name]:
+                lines += _head(histogram.name, histogram.help, "histogram")
+                for key, buckets in found.items():
+                    lines += _histogram(histogram, key, buckets)
+        lines += _gauges([*gauges, *self._own()])
+        lines.append("")
+        return "\n".join(lines).encode()
+
+    def _own(self) -> Iterable[Gauge]:
+        yield Gauge("wayport_metrics_series", "Series that are kept.", {}, self._series)
+        yield Gauge(
+            "wayport_metrics_overflow_total",
+            "Values counted under `other`, because there were too many series.",
+            {},
+            self.overflowed,
+            kind="counter",
+        )
+
+
+def labels_of(record: CallRecord, rules: Rules) -> dict[str, str]:
+    """Every label that a record gives a value."""
+    upstream = record.upstream_model or record.model_asked
+    failed = record.status != "success"
+    return {
+        "end_user": (record.end_user or NONE) if rules.end_user else NONE,
+        "hashed_api_key": record.key_hash or NONE,
+        "api_key_alias": record.key_alias or NONE,
+        "model": upstream or NONE,
+        "requested_model": record.model_asked or NONE,
+        "model_group": record.model or record.model_asked or NONE,
+        "litellm_model_name": upstream or NONE,
+        "model_id": record.deployment or NONE,
+        "api_provider": record.provider or NONE,
+        "team": record.team_id or NONE,
+        "user": record.user_id or NONE,
+        "route": record.route or NONE,
+        "status_code": str(record.http_status),
+        "exception_status": str(record.http_status) if failed else NONE,
+        "exception_class": record.error_class or NONE,
+        "service_tier": record.service_tier or NONE,
+        "client_ip": (record.client_address or NONE) if rules.client_ip else NONE,
+        "user_agent": (record.agent or NONE) if rules.user_agent else NONE,
+        "fallback_model": record.model or NONE,
+        "operation": record.operation,
+        "provider": record.provider or NONE,
+        "deployment": record.deployment or NONE,
+        "status": record.status,
+        "stream": "true" if record.stream else "false",
+        "error_class": record.error_class or NONE,
+        "usage_source": record.usage_source,
+        "public_model": record.model or record.model_asked or NONE,
+    }
+
+
+def _histogram(histogram: Histogram, key: tuple[str, ...], buckets: _Buckets) -> list[str]:
+    lines: list[str] = []
+    count = 0
+    for edge, hits in zip((*histogram.edges, "+Inf"), buckets.counts, strict=True):
+        count += hits
+        lines.append(f"{histogram.name}_bucket{_labels((*histogram.labels, 'le'), (*key, edge))} {count}")
+    labels = _labels(histogram.labels, key)
+    lines += [f"{histogram.name}_count{labels} {count}", f"{histogram.name}_sum{labels} {_number(buckets.total)}"]
+    return lines
+
+
+def _gauges(gauges: Sequence[Gauge]) -> list[str]:
+    """One head for each name, however the values came."""
+    by_name: dict[str, list[Gauge]] = {}
+    for gauge in gauges:
+        by_name.setdefault(gauge.name, []).append(gauge)
+    lines: list[str] = []
+    for name, found in by_name.items():
+        lines += _head(name, found[0].help, found[0].kind)
+        lines += [f"{name}{_labels(tuple(g.labels), tuple(g.labels.values()))} {_number(g.value)}" for g in found]
+    return lines
+
+
+def _head(name: str, text: str, kind: str) -> list[str]:
+    return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+
+
+def _labels(names: Sequence[str], values: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return "{" + ",".join(f'{n}="{_escaped(v)}"' for n, v in zip(names, values, strict=True)) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def dollars(nano_usd: int) -> float:
+    return nano_usd / NANO_PER_USD

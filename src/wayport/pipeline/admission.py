@@ -1,0 +1,165 @@
+"""The admit step of a call: what it may use is reserved on everything that binds it, before anything is sent.
+
+Synchronous where the worker has leased enough; only to lease more, or to wait for money that others have reserved, it awaits.
+"""
+
+from collections.abc import Awaitable
+from typing import Literal, Protocol
+
+from wayport.access import refusals
+from wayport.access.admit import Admission, Amounts, Reservation
+from wayport.access.beside import Holders, Who
+from wayport.access.gauges import Account
+from wayport.access.principal import Holder, Principal
+from wayport.core.record import CallRecord
+from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower
+from wayport.pipeline.call import Call
+from wayport.routing.table import RoutingTable
+
+
+class Spool(Protocol):
+    def append(self, record: CallRecord) -> None: ...
+
+
+class Refusing(Protocol):
+    def refusing(self) -> bool: ...
+
+
+class Admit:
+    """`full` tells whether the journal is, and budgeted calls are to be refused then."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        holders: Holders,
+        *,
+        journal: Spool | None,
+        full: Refusing | None = None,
+        unpriced: Literal["refuse", "allow"] = "refuse",
+        lease_holder: str = "",
+        node: str = "",
+        worker: int = 0,
+    ) -> None:
+        self.admission = admission
+        self._holders = holders
+        self._journal = journal
+        self._full = full
+        self._allow_unpriced = unpriced == "allow"
+        self._lease_holder = lease_holder
+        self._node = node
+        self._worker = worker
+        self._bounds = Bounds()
+
+    def __call__(self, call: Call, table: RoutingTable) -> Awaitable[None] | None:
+        """Reserves, or returns what must be awaited for it. Raises what `Admission.wait` raises."""
+        principal = call.principal
+        assert principal is not None
+        others: tuple[Holder, ...] = ()
+        if principal.asks:
+            wanted = _beside(call, principal)
+            known = self._holders.known(wanted)
+            if known is None:
+                return self._find(call, table, wanted)
+            others = known
+        return self._admit(call, table, others)
+
+    async def _find(self, call: Call, table: RoutingTable, wanted: list[Who]) -> None:
+        pending = self._admit(call, table, await self._holders.find(wanted))
+        if pending is not None:
+            await pending
+
+    def _admit(self, call: Call, table: RoutingTable, others: tuple[Holder, ...]) -> Awaitable[None] | None:
+        plan, principal = call.plan, call.principal
+        assert plan is not None
+        assert principal is not None
+        found = plan.found
+        for other in others:
+            if other.blocked:
+                raise refusals.end_user_blocked(table.snapshot.compat, other.id)
+        account = self.admission.account(principal, call.model_asked, found.name, others)
+        money = bool(account.money) and call.operation != "count_tokens"
+        bound = self._bounds.of_plan(table, plan) if money else None
+        amounts = amounts_of(call, bound, money=money)
+        if money and self._full is not None and self._full.refusing():
+            raise refusals.spool_full()
+        if amounts is None:
+            if not self._allow_unpriced:
+                raise refusals.unbounded(found.name)
+            amounts = amounts_of(call, None, money=False) or Amounts()
+        taken = self.admission.take(account, amounts)
+        if isinstance(taken, Reservation):
+            self._admitted(call, taken)
+            return None
+        return self._wait(call, others, amounts, bound)
+
+    async def _wait(self, call: Call, others: tuple[Holder, ...], amounts: Amounts, bound: Bound | None) -> None:
+        plan, principal = call.plan, call.principal
+        assert plan is not None
+        assert principal is not None
+        deployments = plan.found.deployments
+        preferred = deployments[0].profile.max_tokens_field if deployments else "max_tokens"
+
+        def smaller(left_nano_usd: int) -> int | None:
+            return None if bound is None else lower(call, bound, left_nano_usd, preferred=preferred)
+
+        taken = await self.admission.wait(
+            principal, call.model_asked, plan.found.name, others=others, amounts=amounts, lower=smaller
+        )
+        self._admitted(call, taken)
+
+    def _admitted(self, call: Call, taken: Reservation) -> None:
+        call.reservation = taken
+        if taken.account.money and self._journal is not None:
+            self._journal.append(self._opening(call, taken))
+
+    def _opening(self, call: Call, taken: Reservation) -> CallRecord:
+        """Written before anything is sent: should this process die, the call costs what is reserved for it."""
+        principal: Principal | None = call.principal
+        assert principal is not None
+        return CallRecord(
+            call_id=call.id,
+            started_s=call.started_s,
+            ended_s=call.started_s,
+            node=self._node,
+            worker=self._worker,
+            operation=call.operation,
+            route=call.route,
+            client_dialect=call.dialect.name,
+            key_hash=principal.key_hash,
+            key_alias=principal.key_alias,
+            user_id=principal.user_id,
+            team_id=principal.team_id,
+            organization_id=principal.organization_id,
+            end_user=call.end_user,
+            tags=[*dict.fromkeys((*principal.tags, *call.tags))],
+            model_asked=call.model_asked,
+            stream=call.stream,
+            opened=True,
+            reserved_nano_usd=taken.nano_usd,
+            budget_windows=taken.account.windows,
+            lease_holder=self._lease_holder,
+        )
+
+    def settle(self, call: Call, record: CallRecord) -> None:
+        """Charges a call that was admitted: what it did not use is given back. Contains no await."""
+        taken: Reservation | None = call.reservation
+        if taken is None:
+            return
+        call.reservation = None
+        call.charged = taken
+        account: Account = taken.account
+        cost = (record.cost_nano_usd or 0) + record.wasted_nano_usd
+        if account.money:
+            record.reserved_nano_usd = taken.nano_usd
+            record.budget_windows = account.windows
+            record.lease_holder = self._lease_holder
+        self.admission.settle(taken, nano_usd=cost, usage=call.usage)
+
+
+def _beside(call: Call, principal: Principal) -> list[Who]:
+    wanted: list[Who] = []
+    if "end_user" in principal.asks and call.end_user:
+        wanted.append(("end_user", call.end_user))
+    if "tag" in principal.asks:
+        wanted += [("tag", tag) for tag in dict.fromkeys((*principal.tags, *call.tags))]
+    return wanted

@@ -1,0 +1,124 @@
+"""The header lines of an answer: call id, model, deployment, attempts, cost, what was dropped; and the twins that those
+who come from LiteLLM look for.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from wayport import __version__
+from wayport.access.gauges import Account
+from wayport.core.clock import SystemClock
+from wayport.core.errors import RateLimited, UpstreamFault, WayportError
+from wayport.core.money import usd_text
+from wayport.pipeline.call import Call
+
+JSON = b"content-type: application/json\r\n"
+STREAM = b"content-type: %b\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+
+_BAD = str.maketrans({"\r": None, "\n": None, "\0": None})
+_VERSION = __version__.encode()
+_NAMES_BYTES = 1024
+
+steady_s = SystemClock.steady_s
+
+
+def clean(text: str) -> bytes:
+    """A header value that cannot break out of its line; what is not ASCII is escaped."""
+    return text.translate(_BAD).encode("ascii", "backslashreplace")
+
+
+def head_lines(call: Call, content_type: bytes, passed_on: bytes = b"") -> bytes:
+    """`passed_on`: header lines of the upstream that the client may see."""
+    compat = call.snapshot is not None and call.snapshot.compat == "litellm"
+    made = len(call.attempts)
+    deployment = call.deployment
+    lines = b"%bx-wayport-call-id: %b\r\nx-wayport-attempts: %d\r\n%b" % (
+        content_type,
+        call.id.encode(),
+        made,
+        b""
+        if deployment is None
+        else _of_deployment(
+            deployment.model,
+            deployment.id,
+            deployment.provider,
+            deployment.upstream_model,
+            deployment.base_url,
+            compat,
+        ),
+    )
+    cost = call.cost
+    if cost is not None and cost.total_nano_usd is not None:
+        usd = usd_text(cost.total_nano_usd).encode()
+        lines += b"x-wayport-cost-usd: %b\r\n" % usd
+        if compat:
+            lines += b"x-litellm-response-cost: %b\r\n" % usd
+    if compat:
+        fallbacks = sum(1 for a in call.attempts if a.reason == "fallback") if made > 1 else 0
+        lines += (
+            b"x-litellm-call-id: %b\r\nx-litellm-version: %b\r\n"
+            b"x-litellm-attempted-retries: %d\r\nx-litellm-attempted-fallbacks: %d\r\n"
+            % (call.id.encode(), _VERSION, max(0, made - 1 - fallbacks), fallbacks)
+        )
+    if call.dropped:
+        lines += b"x-wayport-dropped-params: %b\r\n" % _names(call.dropped)
+    reservation = call.reservation or call.charged
+    if reservation is not None and (reservation.account.requests or reservation.account.tokens):
+        lines += limit_lines(reservation.account)
+    if call.lowered_to is not None:
+        lines += b"x-wayport-output-limit: %d\r\n" % call.lowered_to
+    return lines + passed_on
+
+
+def limit_lines(account: Account) -> bytes:
+    """What is left of the tightest limit on requests, and of that on tokens, as OpenAI's clients read it."""
+    now_s = steady_s()
+    lines = b""
+    for kind, gauges in ((b"requests", account.requests), (b"tokens", account.tokens)):
+        if gauges:
+            left, gauge = min(((g.free + g.left, g) for g in gauges), key=lambda pair: pair[0])
+            lines += b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n" % (
+                kind,
+                gauge.limit,
+                kind,
+                max(0, left),
+                kind,
+                max(0, min(gauge.ends_s - now_s, 86_400)),
+            )
+    return lines
+
+
+@lru_cache(4096)
+def _of_deployment(  # noqa: PLR0917 (positional: half the price of a cache look-up)
+    model: str,
+    deployment_id: str,
+    provider: str,
+    upstream_model: str,
+    base_url: str,
+    compat: bool,  # noqa: FBT001 (as above)
+) -> bytes:
+    lines = b"x-wayport-model: %b\r\nx-wayport-deployment: %b\r\n" % (clean(model), clean(deployment_id))
+    if compat:
+        lines += (
+            b"x-litellm-model-id: %b\r\nx-litellm-model-group: %b\r\nx-litellm-model-name: %b\r\n"
+            b"x-litellm-model-api-base: %b\r\n"
+            % (clean(deployment_id), clean(model), clean(f"{provider}/{upstream_model}"), clean(base_url))
+        )
+    return lines
+
+
+def _names(names: Sequence[str]) -> bytes:
+    return clean(",".join(dict.fromkeys(names)))[:_NAMES_BYTES]
+
+
+def error_head(call: Call, error: WayportError) -> bytes:
+    """Head of an error answer: whether trying again can help, and after how long."""
+    upstream = error.passed_on if isinstance(error, UpstreamFault) else b""
+    lines = b""
+    if b"x-should-retry:" not in upstream:
+        lines = b"x-should-retry: true\r\n" if error.retryable else b"x-should-retry: false\r\n"
+    if isinstance(error, RateLimited) and error.limits:
+        lines += error.limits
+    if error.retry_after_s is not None and b"retry-after:" not in upstream:
+        lines += b"retry-after: %d\r\n" % max(1, round(error.retry_after_s))
+    return head_lines(call, JSON, lines + upstream)

@@ -1,0 +1,217 @@
+"""The path of a request, in order. Start reading here.
+
+    authenticate -> allow -> plan -> admit -> tries (attempt, relay) -> settle
+
+`run` always answers and always settles: success, refusal, upstream failure, client gone, our own mistake.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from wayport.access.allow import allow, allow_address, allow_route
+from wayport.access.principal import Principal
+from wayport.core.clock import Clock
+from wayport.core.errors import (
+    BadRequest,
+    ClientGone,
+    Fault,
+    InternalError,
+    Unavailable,
+    UpstreamFault,
+    WayportError,
+)
+from wayport.dialects.neutral import Failed
+from wayport.pipeline.admission import Admit
+from wayport.pipeline.answer_head import error_head
+from wayport.pipeline.asking import CallAsking
+from wayport.pipeline.attempt import Attempt
+from wayport.pipeline.attempts import tries
+from wayport.pipeline.attribution import attribute
+from wayport.pipeline.bodies import Bodies
+from wayport.pipeline.call import Call
+from wayport.pipeline.client_side import refuse_credentials
+from wayport.pipeline.dry_run import tell_plan
+from wayport.pipeline.settle import Settlement
+from wayport.pipeline.turns import Turns
+from wayport.routing.routing import Routing
+from wayport.routing.table import RoutingTable
+from wayport.wire import patch
+
+log = logging.getLogger("wayport.pipeline")
+
+_ANTHROPICS_OVERLOAD = 529
+"""a status that only its own clients act on"""
+
+_MODES = {"embeddings": "embedding", "completions": "chat"}
+"""which models can serve an operation, where the client leaves the choice to us"""
+
+Authenticate = Callable[[Call], Principal | Awaitable[Principal]]
+
+
+class Pipeline:
+    """Owns the order of the steps. Its collaborators come from server/app.py."""
+
+    def __init__(
+        self,
+        *,
+        authenticate: Authenticate,
+        table: RoutingTable,
+        routing: Routing,
+        admit: Admit,
+        attempt: Attempt,
+        settle: Settlement,
+        turns: Turns,
+        clock: Clock,
+        bodies: Bodies | None = None,
+    ) -> None:
+        self._authenticate = authenticate
+        self.table = table
+        """swapped whole when a new snapshot comes; a call keeps the one it began with"""
+        self._routing = routing
+        self._admit = admit
+        self._attempt = attempt
+        self._settle = settle
+        self._turns = turns
+        self._clock = clock
+        self._bodies = bodies
+        """None: nothing of requests and answers is kept"""
+
+    async def run(self, call: Call) -> None:
+        """One request from credential to cost."""
+        if self._bodies is not None:
+            self._bodies.begin(call)
+        try:
+            if call.principal is None:
+                principal = self._authenticate(call)
+                call.principal = principal if isinstance(principal, Principal) else await principal
+            if call.principal.routes or call.principal.ips:
+                self._check_place(call, call.principal)
+            read_envelope(call)
+            refuse_credentials(call.fields)
+            attribute(call)
+            if call.conversation is not None and (loading := self._turns.begin(call)) is not None:
+                await loading
+            table = self.table
+            call.snapshot = table.snapshot
+            if call.principal.aliases:
+                call.model_asked = call.principal.aliases.get(call.model_asked, call.model_asked)
+            found = table.find_or_all(call.model_asked, _MODES.get(call.operation, "chat"))
+            if not found.auto:
+                allow(
+                    call.principal,
+                    call.model_asked,
+                    found.name,
+                    groups=found.model.access_groups,
+                    compat=table.snapshot.compat,
+                )
+            call.plan = plan = self._routing.plan(
+                found,
+                table,
+                asking=CallAsking(call),
+                fields=call.fields,
+                headers=call.client.headers,
+                dialect=call.dialect.name,
+                began_s=call.steady_s,
+            )
+            if plan.wishes.dry_run:
+                tell_plan(call, plan, self._clock.steady_s())
+                return
+            first = plan.first(self._clock.steady_s())
+            if call.principal.holders or call.principal.asks:
+                pending = self._admit(call, table)
+                if pending is not None:
+                    await pending
+            await tries(call, first, attempt=self._attempt, routing=self._routing, clock=self._clock)
+        except WayportError as error:
+            self._refuse(call, error)
+        except asyncio.CancelledError:
+            if not call.client.gone:
+                # The client waits: it is we who leave, and it can ask elsewhere.
+                self._refuse(call, _stopping())
+                raise
+            call.error = ClientGone("The client closed the connection before the answer was complete.")
+            raise
+        except (
+            Exception
+        ) as error:  # border: one request. Whatever it was, the client gets an answer and the call settles.
+            log.exception("a request failed in a way nobody foresaw", extra={"call_id": call.id})
+            self._refuse(call, InternalError(f"Internal error ({type(error).__name__}); call {call.id} is in the log."))
+        finally:
+            self._settle(call)
+            if self._bodies is not None:
+                self._bodies.end(call)
+
+    def _check_place(self, call: Call, principal: Principal) -> None:
+        compat = self.table.snapshot.compat
+        allow_route(principal, call.route, compat=compat)
+        allow_address(principal, call.client.client[0], compat=compat)
+
+    def _refuse(self, call: Call, error: WayportError) -> None:
+        """The error as the client's dialect writes it: as an answer, or as the last event of a stream that had begun."""
+        call.error = error
+        if call.snapshot is None:
+            call.snapshot = self.table.snapshot
+        if error.status == _ANTHROPICS_OVERLOAD and call.dialect.name != "anthropic_messages":
+            error.status = 503
+        client = call.client
+        half = call.dialect.client
+        assert half is not None
+        if client.started:
+            encoder = half.stream_encoder(request=None, response_id=call.id, created=int(call.started_s))
+            self._settle(call)
+            client.end(encoder.feed(Failed(fault=_fault_of(error))))
+            return
+        body = half.encode_error(error, call_id=call.id)
+        self._settle(call)
+        client.respond(error.status, error_head(call, error), body)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("The gateway is stopping. Ask again.", code="shutting_down", retry_after_s=1)
+
+
+def _fault_of(error: WayportError) -> Fault:
+    if isinstance(error, UpstreamFault):
+        return error.fault
+    return Fault(kind="server", status=error.status, message=error.message, type=error.type, code=error.code)
+
+
+def read_envelope(call: Call) -> None:
+    """The few fields that must be read: the model and whether a stream is wanted. Values stay undecoded."""
+    try:
+        fields = patch.split(call.client.body)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"The body must be a JSON object: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    except RecursionError:
+        raise BadRequest("The body is nested too deeply.", code="invalid_json") from None
+    call.fields = fields
+    if not call.model_asked:
+        raw = fields.get("model")
+        if raw is None:
+            raise BadRequest("`model` is missing: name one of those that GET /v1/models lists.", param="model")
+        try:
+            call.model_asked = _text(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise BadRequest("`model` must be a string.", param="model") from None
+        if not call.model_asked:
+            raise BadRequest("`model` is empty: name one of those that GET /v1/models lists.", param="model")
+    if not call.stream:
+        stream = fields.get("stream")
+        if stream is not None:
+            call.stream = _flag(stream)
+
+
+_text = msgspec.json.Decoder(str).decode
+_maybe = msgspec.json.Decoder(bool | None).decode
+
+
+def _flag(raw: msgspec.Raw) -> bool:
+    try:
+        return bool(_maybe(raw))
+    except msgspec.DecodeError:
+        raise BadRequest("`stream` must be true or false.", param="stream") from None

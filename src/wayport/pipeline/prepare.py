@@ -1,0 +1,247 @@
+"""What is sent for a call to one deployment: the client's body patched, or its meaning told in another dialect.
+
+What must stay true: where client and deployment speak the same dialect, nothing but our own fields changes; what the
+target lacks is dropped and reported, or refused, as the operator chose.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wayport.access.tenant import tenant_of
+from wayport.core.errors import BadRequest
+from wayport.dialects.dialect import Dialect, Profile
+from wayport.dialects.gemini_content_beside import EmbedCall, decode_embed_request
+from wayport.dialects.neutral import DialectName, Request
+from wayport.dialects.openai_embeddings import UPSTREAMS as EMBEDDINGS
+from wayport.dialects.openai_embeddings import EmbedRequest, EmbedUpstream, read_request
+from wayport.dialects.tools import ToolMap, flatten_tools
+from wayport.pipeline import cache_points
+from wayport.pipeline.betas import in_body
+from wayport.pipeline.call import Call
+from wayport.pipeline.params import under
+from wayport.pipeline.thoughts import ThoughtMemory, wants_back
+from wayport.providers.provider import Operation
+from wayport.routing.snapshot import Deployment
+
+_NATIVE: Mapping[DialectName, Operation] = {
+    "openai_completions": "completions",
+    "openai_responses": "responses",
+    "anthropic_messages": "messages",
+}
+"""dialects that a deployment may offer beside its own, and the operation by which it says so"""
+_MEDIA = (b'"image_url"', b'"file"', b'"document', b'"image"', b'"video_url"')
+_OPENAIS_NAMES = frozenset({"openai_chat", "openai_completions"})
+"""dialects whose parameters are called as those of a deployment"""
+_CALLED = (b'"tool_calls"', b'"function_call"')
+"""where a history may hold tool calls"""
+_NO_TOOLS = ToolMap({})
+
+
+class MediaInline(Protocol):
+    """Fetches media that the target cannot fetch itself."""
+
+    async def inline(self, request: Request, profile: Profile) -> Request: ...
+
+
+class Prepared(Struct):
+    """A body for the upstream, and how its answer comes back."""
+
+    body: bytes
+    upstream: Dialect
+    """what is spoken with the deployment"""
+    operation: Operation
+    lines: bytes = b""
+    """header lines that the content asks for"""
+    translated: bool = False
+    tools: ToolMap = _NO_TOOLS
+    """the way back to the client's own tools"""
+    request: Request | None = None
+    """the client's, for the encoders of its dialect"""
+    watched: bool = False
+    """what led to the answer's tool calls is remembered"""
+    embeds: EmbedRequest | None = None
+    embedder: EmbedUpstream | None = None
+    google: EmbedCall | None = None
+    """the client asked for embeddings in Google's format, and gets them so"""
+
+
+class Preparation:
+    def __init__(self, *, dialects: Mapping[DialectName, Dialect], media: MediaInline, thoughts: ThoughtMemory) -> None:
+        self._dialects = dialects
+        self._media = media
+        self._thoughts = thoughts
+
+    def dialect(self, name: DialectName) -> Dialect:
+        return self._dialects[name]
+
+    def at_once(self, call: Call, deployment: Deployment) -> Prepared | None:
+        """The patched body, without waiting for anything; None if the call must be translated."""
+        upstream, operation = self._route(call, deployment)
+        passthrough = call.dialect.passthrough
+        if operation != "chat" and call.dialect.name == "gemini_content":
+            # Google's embeddings are another format than its chat.
+            return None
+        if upstream.name != call.dialect.name or passthrough is None or _must_fetch(call, deployment.profile):
+            return None
+        fields = call.fields if call.conversation is None else call.conversation.passed(call.fields, deployment)
+        if deployment.params:
+            if call.dialect.name not in _OPENAIS_NAMES:
+                return None
+            fields = {**deployment.params, **fields}
+        if cache_points.FIELD in fields:
+            return None
+        watched = "tools" in fields and wants_back(deployment.profile)
+        if watched and self._thoughts and self._lacks_thoughts(call, deployment):
+            return None
+        if deployment.profile.betas_in_body:
+            fields = in_body(fields, call.client.header, deployment.profile)
+        body, dropped = passthrough.patch_request(
+            fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=call.stream
+        )
+        if dropped:
+            _report(call, deployment, dropped)
+        return Prepared(body=body, upstream=upstream, operation=operation, watched=watched)
+
+    def _lacks_thoughts(self, call: Call, deployment: Deployment) -> bool:
+        """Whether the client dropped thoughts that this target wants again with its tool calls."""
+        if not any(word in call.client.body for word in _CALLED):
+            return False
+        self.neutral(call, deployment)
+        return call.thoughts_back > 0
+
+    async def translated(self, call: Call, deployment: Deployment) -> Prepared:
+        """The call in the deployment's dialect."""
+        upstream, operation = self._route(call, deployment)
+        if operation == "embeddings":
+            return self._embeddings(call, deployment, upstream)
+        half = upstream.upstream
+        assert half is not None
+        given = self.neutral(call, deployment)
+        request = replace(given, model=deployment.upstream_model, stream=call.stream)
+        tools = _NO_TOOLS
+        if (given.tools or given.dialect == "openai_responses") and upstream.name != "openai_responses":
+            custom = not (upstream.name == "openai_chat" and deployment.profile.custom_tools)
+            request, tools = flatten_tools(request, custom=custom)
+        request = await self._media.inline(request, deployment.profile)
+        encoded = half.encode_request(request, deployment.profile)
+        dropped = [*tools.dropped, *encoded.dropped]
+        if dropped:
+            _report(call, deployment, dropped)
+        call.dropped += encoded.lowered
+        return Prepared(
+            body=encoded.body,
+            upstream=upstream,
+            operation=operation,
+            lines=b"".join(b"%b: %b\r\n" % (n.encode(), v.encode()) for n, v in encoded.headers.items()),
+            translated=True,
+            tools=tools.renamed(encoded.tool_names) if encoded.tool_names else tools,
+            request=given,
+            watched=bool(given.tools),
+        )
+
+    def neutral(self, call: Call, deployment: Deployment) -> Request:
+        """The request in neutral form with the deployment's own parameters; decoded once where there are none."""
+        params = deployment.params
+        if call.neutral is not None and not params:
+            return call.neutral
+        half = call.dialect.client
+        assert half is not None
+        conversation = call.conversation
+        fields = call.fields if conversation is None else conversation.told_whole(call.fields)
+        if params and call.dialect.name in _OPENAIS_NAMES:
+            fields = {**params, **fields}
+        request = half.decode_request(fields, Headers(call))
+        if params and call.dialect.name not in _OPENAIS_NAMES:
+            request = under(request, params, self._dialects["openai_chat"])
+        points = cache_points.points_of({**params, **call.fields})
+        if points:
+            request = cache_points.inject(request, points)
+        if request.tools and self._thoughts and call.principal is not None:
+            call.thoughts_back = self._thoughts.restore(tenant_of(call.principal), request)
+        request.stream = call.stream
+        if conversation is not None:
+            conversation.repeat(request)
+        call.neutral = request
+        return request
+
+    def _embeddings(self, call: Call, deployment: Deployment, upstream: Dialect) -> Prepared:
+        embedder = EMBEDDINGS.get(upstream.name)
+        if embedder is None:
+            raise BadRequest(
+                f"The model `{deployment.model}` offers no embeddings.", param="model", code="operation_not_supported"
+            )
+        fields = {**deployment.params, **call.fields}
+        google = None
+        if call.dialect.name == "gemini_content":
+            google = decode_embed_request(fields)
+            request = EmbedRequest(
+                model=call.model_asked, texts=google.texts, dimensions=google.dimensions, input_type=google.task_type
+            )
+        else:
+            request = read_request(fields)
+        body, dropped = embedder.encode(request, model=deployment.upstream_model, profile=deployment.profile)
+        if dropped:
+            _report(call, deployment, dropped)
+        return Prepared(
+            body=body,
+            upstream=upstream,
+            operation="embeddings",
+            translated=True,
+            embeds=request,
+            embedder=embedder,
+            google=google,
+        )
+
+    def _route(self, call: Call, deployment: Deployment) -> tuple[Dialect, Operation]:
+        """The dialect that is spoken with the deployment for this call, and the operation whose path it goes to."""
+        asked = call.dialect.name
+        own = deployment.dialect
+        if call.operation == "embeddings":
+            name: DialectName = own if own in EMBEDDINGS else "openai_chat"
+            return self._dialects[name], "embeddings"
+        if asked != own and (native := _NATIVE.get(asked)) is not None and native in deployment.paths:
+            return self._dialects[asked], native
+        return self._dialects[own], "chat"
+
+
+class Headers(Mapping[str, str]):
+    """A client's headers as dialects read them: names in lower case, looked up one at a time."""
+
+    def __init__(self, call: Call) -> None:
+        self._header = call.client.header
+
+    def __getitem__(self, name: str) -> str:
+        value = self._header(name.encode())
+        if value is None:
+            raise KeyError(name)
+        return value.decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _must_fetch(call: Call, profile: Profile) -> bool:
+    """Whether the call may hold media by URL that this target cannot fetch: then its content must be read."""
+    if profile.images != "data" and profile.documents != "data":
+        return False
+    body = call.client.body
+    return any(word in body for word in _MEDIA)
+
+
+def _report(call: Call, deployment: Deployment, dropped: Iterable[str]) -> None:
+    """Reports what the target lacks, or refuses the call over it."""
+    names = list(dropped)
+    if not deployment.drop_params:
+        listed = ", ".join(f"`{name}`" for name in names)
+        raise BadRequest(
+            f"`{deployment.model}` does not support {listed}. Leave it out, or set `drop_params: true`.",
+            param=names[0],
+            code="unsupported_parameter",
+        )
+    call.dropped += names

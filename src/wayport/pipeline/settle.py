@@ -1,0 +1,179 @@
+"""The end of every call: cost, counters, journal. Runs whatever happened, once, and contains no await.
+
+What must stay true: nothing is free by vanishing. An attempt whose body was sent has a usage, reported or estimated.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from wayport.core.clock import Clock
+from wayport.core.errors import ClientGone, UpstreamFault, WayportError
+from wayport.core.record import AttemptRecord, CallRecord, Status
+from wayport.core.secret import mask
+from wayport.core.usage import Usage, plausible
+from wayport.ledger.pricing import cost
+from wayport.pipeline.call import Call
+from wayport.routing.snapshot import Deployment
+
+_BYTES_PER_TOKEN = 4
+_ERROR_CHARS = 500
+
+
+class Journal(Protocol):
+    def append(self, record: CallRecord) -> None: ...
+
+
+class Sink(Protocol):
+    """Is told of every record, at once; must not block."""
+
+    def add(self, record: CallRecord) -> None: ...
+
+
+class Settlement:
+    """Turns a call into its record and hands that to the journal, then to the sinks."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal | None,
+        sinks: Sequence[Sink],
+        clock: Clock,
+        node: str = "",
+        worker: int = 0,
+        charge: Callable[[Call, CallRecord], None] | None = None,
+    ) -> None:
+        """`charge`: gives back what the call took of its limits and did not use."""
+        self._journal = journal
+        self._sinks = tuple(sinks)
+        self._clock = clock
+        self._charge = charge
+        self._node = node
+        self._worker = worker
+        self.refused = 0
+        """calls refused before a principal was known: counted, not journaled"""
+
+    def __call__(self, call: Call) -> None:
+        """Settles a call. The second time does nothing."""
+        if call.ended:
+            return
+        call.ended = True
+        if call.principal is None:
+            self.refused += 1
+            return
+        deployment = call.deployment
+        if call.usage is None and isinstance(call.error, ClientGone) and deployment is not None and deployment.base_url:
+            # The upstream was asked and nobody waited for its answer: it bills what it was sent.
+            call.usage = Usage(input_tokens=call.request_bytes // _BYTES_PER_TOKEN)
+            call.usage_source = "estimated"
+        if call.usage is not None:
+            call.usage = plausible(call.usage)
+        if call.usage is not None and deployment is not None:
+            call.cost = cost(call.usage, deployment.price, service_tier=call.service_tier, at_s=call.started_s)
+        record = self._record(call, deployment)
+        call.record = record
+        if call.reservation is not None and self._charge is not None:
+            self._charge(call, record)
+        if self._journal is not None:
+            self._journal.append(record)
+        for sink in self._sinks:
+            sink.add(record)
+
+    def _record(self, call: Call, deployment: Deployment | None) -> CallRecord:
+        clock = self._clock
+        now_s = clock.steady_s()
+        duration_ms = (now_s - call.steady_s) * 1000
+        if call.attempts and not call.attempts[-1].duration_ms:
+            # It goes on until its last bytes are out, and they wait for this record.
+            call.attempts[-1].duration_ms = duration_ms - call.attempts[-1].started_ms
+        principal = call.principal
+        assert principal is not None
+        error = call.error
+        price = call.cost
+        record = CallRecord(
+            call_id=call.id,
+            started_s=call.started_s,
+            ended_s=call.started_s + duration_ms / 1000,
+            node=self._node,
+            worker=self._worker,
+            operation=call.operation,
+            route=call.route,
+            client_dialect=call.dialect.name,
+            agent=(call.client.header(b"user-agent") or b"")[:100].decode("latin-1"),
+            client_address=call.client.client[0],
+            key_hash=principal.key_hash,
+            key_alias=principal.key_alias,
+            user_id=principal.user_id,
+            team_id=principal.team_id,
+            organization_id=principal.organization_id,
+            end_user=call.end_user,
+            tags=_tags(principal.tags, call.tags),
+            session_id=call.session_id,
+            trace_id=call.trace_id,
+            parent_span_id=call.parent_span_id,
+            metadata=call.metadata,
+            model_asked=call.model_asked,
+            stream=call.stream,
+            attempts=call.attempts,
+            status=_status(call, error),
+            http_status=200 if error is None else error.status,
+            usage=call.usage,
+            usage_source=call.usage_source,
+            finish=call.finish,
+            service_tier=call.service_tier,
+            upstream_id=call.upstream_id,
+            request_bytes=call.request_bytes,
+            response_bytes=call.client.bytes_out,
+            overhead_ms=duration_ms - call.upstream_wait_s * 1000,
+            dropped_params=call.dropped,
+        )
+        if call.first_content_s is not None:
+            record.first_token_ms = (call.first_content_s - call.steady_s) * 1000
+        if deployment is not None:
+            record.model = deployment.model
+            record.upstream_model = deployment.upstream_model
+            record.deployment = deployment.id
+            record.provider = deployment.provider
+            record.upstream_dialect = deployment.dialect
+            if deployment.price is not None:
+                record.price_source = deployment.price.source
+                record.price_version = deployment.price.version
+        if price is not None:
+            record.cost_nano_usd = price.total_nano_usd
+            record.cost_parts = price.parts
+        if error is not None:
+            record.error_class = error.fault.kind if isinstance(error, UpstreamFault) else type(error).__name__
+            record.error = mask(error.message)[:_ERROR_CHARS]
+        if call.plan is not None and call.plan.decisions:
+            record.routing = call.plan.decisions
+        if error is not None or len(call.attempts) > 1:
+            # The last one is in the call's own cost, where it left something to be counted.
+            abandoned = call.attempts if price is None else call.attempts[:-1]
+            record.wasted_nano_usd = sum(a.cost_nano_usd or 0 for a in abandoned)
+        return record
+
+
+def _tags(of_key: tuple[str, ...], of_call: list[str]) -> list[str]:
+    """Each once: what is spent on a tag must not count twice."""
+    return list(dict.fromkeys((*of_key, *of_call))) if of_key else of_call
+
+
+def _status(call: Call, error: WayportError | None) -> Status:
+    if error is None:
+        return "success"
+    if isinstance(error, ClientGone):
+        return "cancelled"
+    if call.first_content_s is not None:
+        return "cut"
+    return "failure"
+
+
+def abandon(call: Call, attempt: AttemptRecord, deployment: Deployment, usage: Usage | None) -> None:
+    """Puts on an attempt that came to nothing what it cost: its own statement, else an estimate from what was sent."""
+    if usage is None:
+        usage = Usage(input_tokens=call.request_bytes // _BYTES_PER_TOKEN)
+        attempt.usage_source = "estimated"
+    else:
+        usage = plausible(usage)
+        attempt.usage_source = "reported"
+    attempt.usage = usage
+    attempt.cost_nano_usd = cost(usage, deployment.price).total_nano_usd

@@ -1,0 +1,1 @@
+"""Where a call goes: plan, health, retry. No I/O."""

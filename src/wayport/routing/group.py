@@ -1,0 +1,85 @@
+"""A model's deployments as routing sees them: worked out once for a snapshot, so that a choice among a thousand is cheap."""
+
+from itertools import accumulate
+
+from msgspec import Raw
+
+from wayport.routing.live import Live, LiveStates
+from wayport.routing.snapshot import Deployment, Model
+
+_TRUE = b"true"
+AUTO = "auto"
+"""the name under which a client leaves the choice of the model to us"""
+
+
+class Candidate:
+    """A deployment that could be called, with its live state."""
+
+    __slots__ = ("deployment", "live", "of_request", "of_token", "order", "price", "share")
+
+    def __init__(self, deployment: Deployment, live: Live, share: float) -> None:
+        self.deployment = deployment
+        self.live = live
+        self.order = deployment.order or 0
+        self.share = share
+        """of the calls that a shuffle gives it"""
+        self.price = price_of(deployment)
+        # Without any limit: far below any share of one, and still in order of use.
+        limited = bool(deployment.rpm or deployment.tpm)
+        self.of_request = 1 / deployment.rpm if deployment.rpm else 0.0 if limited else 1e-12
+        """the share of its limit that one request is, and one token"""
+        self.of_token = 1 / deployment.tpm if deployment.tpm else 0.0 if limited else 1e-12
+
+
+class Group:
+    __slots__ = ("able", "cumulative", "limited", "lives", "model", "orders", "single", "tagged", "windows")
+
+    def __init__(self, model: Model, deployments: tuple[Deployment, ...], lives: LiveStates) -> None:
+        able = [deployment for deployment in deployments if not deployment.missing]
+        self.model = model
+        self.lives = lives
+        self.able = tuple(
+            Candidate(deployment, lives.of(deployment.id), share)
+            for deployment, share in zip(able, shares(able), strict=True)
+        )
+        self.cumulative = list(accumulate(candidate.share for candidate in self.able))
+        self.limited = any(d.rpm is not None or d.tpm is not None or d.max_parallel is not None for d in able)
+        self.tagged = any(d.tags for d in able)
+        self.orders = len({c.order for c in self.able}) > 1
+        self.windows = any(d.context_window is not None for d in able)
+        simple = not (self.limited or self.tagged or (self.windows and model.context_window_fallbacks))
+        self.single = self.able[0] if len(deployments) == 1 and self.able and simple and model.name != AUTO else None
+        """the only one there is, and nothing to be asked about it"""
+
+
+def shares(deployments: list[Deployment]) -> list[float]:
+    """What LiteLLM's simple-shuffle goes by: `weight` if any has one, else `rpm`, else `tpm`, else all alike."""
+    for field in ("weight", "rpm", "tpm"):
+        found = [getattr(deployment, field) for deployment in deployments]
+        if any(value is not None for value in found):
+            stated = [float(value or 0.0) for value in found]
+            if sum(stated) > 0:
+                return stated
+    return [1.0] * len(deployments)
+
+
+def price_of(deployment: Deployment) -> int | None:
+    """Nano-dollars for a million tokens in and a million out; None: unpriced."""
+    price = deployment.price
+    if price is None:
+        return None
+    if price.free:
+        return 0
+    rates = price.rates
+    if rates.input is None and rates.output is None:
+        return None
+    return (rates.input or 0) + (rates.output or 0)
+
+
+def states(deployment: Deployment, capability: str) -> bool | None:
+    """Whether a deployment is known to have a capability (`supports_vision`); None: nobody says."""
+    stated: Raw | None = deployment.info.get(capability)
+    if stated is not None:
+        return bytes(stated) == _TRUE
+    # Whoever knows some of its capabilities would have named this one.
+    return False if any(key.startswith("supports_") for key in deployment.info) else None

@@ -1,0 +1,251 @@
+"""Circuit breakers, per worker: of deployments, of credentials and of upstream models. Survives a reload by their ids.
+
+A breaker is closed; it opens when failures say so; when its time is over one call goes through as a probe, and what
+becomes of that closes it or opens it again for longer. A client's own fault never counts.
+"""
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from wayport.core.errors import Fault, FaultClass
+from wayport.routing.snapshot import Deployment
+
+Scope = Literal["deployment", "credential", "model"]
+
+_OF_CREDENTIAL: frozenset[FaultClass] = frozenset({"authentication", "permission", "quota"})
+_OF_DEPLOYMENT: frozenset[FaultClass] = frozenset({"server", "overloaded", "connect", "timeout", "cut", "malformed"})
+_IN_A_ROW = 3
+"""failures of different calls, one after the other, that open a deployment's breaker"""
+_FAILURES = 5
+"""failures within `_MEMORY_S` that open it if they are at least `_SHARE` of all its answers"""
+_SHARE = 0.5
+_MEMORY_S = 30.0
+_PROBE_S = 5.0
+"""how long one probe keeps all others away: a long stream must not"""
+_LONGEST_S = 3600.0
+_LONGEST_GROWN_S = 60.0
+_MOST = 4096
+
+
+class Blocked(Struct, frozen=True):
+    """Why a deployment is left alone, and until when (steady seconds)."""
+
+    until_s: float
+    scope: Scope
+    fault: Fault
+    soft: bool = False
+    """nobody said for how long: better asked than nobody at all"""
+
+
+class _Breaker:
+    __slots__ = ("counted_s", "failures", "fault", "in_a_row", "open", "probe_until_s", "rest_s", "soft", "total", "until_s")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.in_a_row = 0
+        self.failures = 0.0
+        self.total = 0.0
+        """both fade, so that what was long ago does not count"""
+        self.counted_s = 0.0
+        self.open = False
+        self.soft = False
+        self.until_s = 0.0
+        self.rest_s = 0.0
+        self.probe_until_s = 0.0
+        self.fault = Fault(kind="server", status=0, message="")
+
+    def fade(self, now_s: float) -> None:
+        faded = 0.5 ** ((now_s - self.counted_s) / _MEMORY_S)
+        self.failures *= faded
+        self.total *= faded
+        self.counted_s = now_s
+
+    def rest(self, fault: Fault, now_s: float, rest_s: float, *, probe: bool, soft: bool = False) -> None:
+        """Opens until `rest_s` from now. `probe`: when it is over, one call goes first."""
+        self.until_s = max(self.until_s, now_s + min(rest_s, _LONGEST_S))
+        self.rest_s = rest_s
+        self.open = probe
+        self.soft = soft
+        self.fault = fault
+        self.probe_until_s = 0.0
+
+    def blocked(self, now_s: float, scope: Scope) -> Blocked | None:
+        if self.until_s > now_s:
+            return Blocked(self.until_s, scope, self.fault, self.soft)
+        if self.open and self.probe_until_s > now_s:
+            return Blocked(self.probe_until_s, scope, self.fault)
+        return None
+
+
+class Health:
+    """Remembers failures and says who is left alone."""
+
+    def __init__(self) -> None:
+        self._deployments: dict[str, _Breaker] = {}
+        self._credentials: dict[tuple[str, str], _Breaker] = {}
+        """by provider and credential; the pair with a deployment's id stands for the credential at that one model"""
+        self._models: dict[tuple[str, str], _Breaker] = {}
+        """by address and upstream model"""
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing has failed lately: no deployment needs to be looked at."""
+        return not (self._deployments or self._credentials or self._models)
+
+    # ------------------------------------------------------------------------------------------------------ asking
+    def suspects(self) -> Collection[str] | None:
+        """Ids outside of which nobody is left alone; None: each must be asked for, as credentials or models are."""
+        return None if self._credentials or self._models else self._deployments.keys()
+
+    def rests(self, deployment: Deployment, now_s: float) -> bool:
+        """Whether it is left alone now: `blocked`, cheaper, for groups of a thousand."""
+        if self._credentials or self._models:
+            return self.blocked(deployment, now_s) is not None
+        breaker = self._deployments.get(deployment.id)
+        return breaker is not None and (breaker.until_s > now_s or (breaker.open and breaker.probe_until_s > now_s))
+
+    def blocked(self, deployment: Deployment, now_s: float) -> Blocked | None:
+        """Why this deployment is left alone; None if it may be asked."""
+        breaker = self._deployments.get(deployment.id)
+        if breaker is not None and (found := breaker.blocked(now_s, "deployment")) is not None:
+            return found
+        if self._models:
+            breaker = self._models.get(_model_of(deployment))
+            if breaker is not None and (found := breaker.blocked(now_s, "model")) is not None:
+                return found
+        if self._credentials:
+            for key in _credential_of(deployment):
+                breaker = self._credentials.get(key)
+                if breaker is not None and (found := breaker.blocked(now_s, "credential")) is not None:
+                    return found
+        return None
+
+    def cooling_until_s(self, deployment_id: str) -> float:
+        """Steady seconds; 0 if it was never cooled."""
+        breaker = self._deployments.get(deployment_id)
+        return breaker.until_s if breaker is not None else 0.0
+
+    def probing(self, deployment: Deployment, now_s: float) -> None:
+        """A call goes there: if a breaker is half open, this is its probe and the next ones stay away."""
+        for breaker in self._breakers(deployment):
+            if breaker.open and breaker.until_s <= now_s:
+                breaker.probe_until_s = now_s + _PROBE_S
+
+    def _breakers(self, deployment: Deployment) -> list[_Breaker]:
+        found = [self._deployments.get(deployment.id), self._models.get(_model_of(deployment))]
+        found += [self._credentials.get(key) for key in _credential_of(deployment)]
+        return [breaker for breaker in found if breaker is not None]
+
+    # ----------------------------------------------------------------------------------------------------- learning
+    def succeeded(self, deployment: Deployment, now_s: float) -> None:
+        """It answered: whatever was thought of it, its credential and its model is over."""
+        if self.quiet:
+            return
+        breaker = self._deployments.get(deployment.id)
+        if breaker is not None:
+            breaker.fade(now_s)
+            breaker.total += 1.0
+            breaker.in_a_row = 0
+            if breaker.open and breaker.until_s <= now_s:
+                breaker.open = False
+                breaker.failures = 0.0
+            if not breaker.open and breaker.failures < 0.5 and breaker.until_s <= now_s:
+                del self._deployments[deployment.id]
+        self._models.pop(_model_of(deployment), None)
+        for key in _credential_of(deployment):
+            self._credentials.pop(key, None)
+
+    def gave_up(self, deployment: Deployment) -> None:
+        """The call ended for a reason that says nothing of the deployment (the client left): the next one may probe."""
+        if not self.quiet:
+            for breaker in self._breakers(deployment):
+                breaker.probe_until_s = 0.0
+
+    def failed(
+        self, deployment: Deployment, fault: Fault, *, now_s: float, cooldown_s: float, again: bool = False
+    ) -> None:
+        """`again`: the same call had failed there before, so that it counts as no further one in a row."""
+        kind = fault.kind
+        self._trim(now_s)
+        # A stated time of 0 means «try again», not «never rest».
+        rest_s = fault.retry_after_s or cooldown_s
+        if rest_s <= 0:
+            return
+        if kind == "rate_limit":
+            breaker = self._deployments.setdefault(deployment.id, _Breaker())
+            breaker.rest(fault, now_s, rest_s, probe=False, soft=not fault.retry_after_s)
+        elif kind == "not_found":
+            self._models.setdefault(_model_of(deployment), _Breaker()).rest(fault, now_s, rest_s, probe=True)
+        elif kind in _OF_CREDENTIAL:
+            self._blame_credential(deployment, fault, now_s, rest_s)
+        elif kind in _OF_DEPLOYMENT:
+            self._count(self._deployments.setdefault(deployment.id, _Breaker()), fault, now_s, rest_s, again=again)
+        else:
+            # It read the request and refused it: it is alive, and so is its credential.
+            self.succeeded(deployment, now_s)
+
+    def _blame_credential(self, deployment: Deployment, fault: Fault, now_s: float, rest_s: float) -> None:
+        whole, here = _credential_of(deployment)
+        if fault.kind == "permission":
+            # One model may be closed to a credential that is good for others; a second refusal says it is not.
+            elsewhere = any(
+                key != here and _belongs(key, whole) and breaker.until_s > now_s
+                for key, breaker in self._credentials.items()
+            )
+            self._credentials.setdefault(here, _Breaker()).rest(fault, now_s, rest_s, probe=True)
+            if not elsewhere:
+                return
+        self._credentials.setdefault(whole, _Breaker()).rest(fault, now_s, rest_s, probe=True)
+
+    def _count(self, breaker: _Breaker, fault: Fault, now_s: float, rest_s: float, *, again: bool) -> None:
+        breaker.fade(now_s)
+        breaker.failures += 1.0
+        breaker.total += 1.0
+        if not again:
+            breaker.in_a_row += 1
+        breaker.fault = fault
+        if breaker.until_s > now_s:
+            return
+        if breaker.open:
+            # The probe failed: it stays open, twice as long each time.
+            grown_s = max(rest_s, min(breaker.rest_s * 2, _LONGEST_GROWN_S))
+            breaker.rest(fault, now_s, grown_s, probe=True)
+        # A little tolerance: failures fade between the first and the fifth.
+        elif breaker.in_a_row >= _IN_A_ROW or (
+            breaker.failures > _FAILURES - 0.5 and breaker.failures >= _SHARE * breaker.total
+        ):
+            breaker.rest(fault, now_s, rest_s, probe=True)
+
+    def _trim(self, now_s: float) -> None:
+        """Clients may name any number of upstream models where a provider is open: memory has an end."""
+        groups: tuple[dict[Any, _Breaker], ...] = (self._deployments, self._credentials, self._models)
+        for breakers in groups:
+            if len(breakers) >= _MOST:
+                for key in [key for key, breaker in breakers.items() if breaker.until_s <= now_s] or list(breakers):
+                    del breakers[key]
+
+    def keep(self, deployment_ids: set[str]) -> None:
+        """Forgets deployments that are gone."""
+        for gone in self._deployments.keys() - deployment_ids:
+            del self._deployments[gone]
+
+    def state_of(self, deployment: Deployment, now_s: float) -> Literal["closed", "open", "half_open"]:
+        if self.blocked(deployment, now_s) is not None:
+            return "open"
+        return "half_open" if any(breaker.open for breaker in self._breakers(deployment)) else "closed"
+
+
+def _model_of(deployment: Deployment) -> tuple[str, str]:
+    return deployment.base_url, deployment.upstream_model
+
+
+def _credential_of(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The credential, and the credential at this one model. The secret itself is what tells credentials apart."""
+    credential = deployment.credential
+    who = credential.value or credential.reference or deployment.base_url
+    return (deployment.provider, who), (f"{deployment.provider}\n{deployment.upstream_model}", who)
+
+
+def _belongs(key: tuple[str, str], whole: tuple[str, str]) -> bool:
+    return key[1] == whole[1] and key[0].startswith(f"{whole[0]}\n")

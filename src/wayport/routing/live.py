@@ -1,0 +1,144 @@
+"""What one worker sees of its deployments now: calls in flight, how fast they answer, what they used this minute.
+
+State is kept by the deployment's id, so it survives a reload. No I/O; time is given by whoever asks.
+"""
+
+_ALPHA = 0.2
+"""weight of the newest sample"""
+FORGET_S = 60.0
+"""a sample counts half after this time, a third after twice as long, so that who was slow once is tried again"""
+_TIMEOUT_PENALTY = 4.0
+_SLOWEST_TOKEN_S = 10.0
+_SLOWEST_FIRST_S = 600.0
+MINUTE_S = 60.0
+_BUDGET_WINDOW_S = 10.0
+_BUDGET_SHARE = 0.2
+_BUDGET_FLOOR = 10
+_MOST = 8192
+
+
+class Live:
+    """One deployment. Whoever calls `begin` calls `end`."""
+
+    __slots__ = (
+        "_retries",
+        "_starts",
+        "_window_began_s",
+        "first_s",
+        "in_flight",
+        "minute_began_s",
+        "requests",
+        "seen_s",
+        "token_s",
+        "tokens",
+    )
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.token_s = 0.0
+        """seconds per output token, smoothed; 0: nothing known"""
+        self.first_s = 0.0
+        """seconds to the first token of a stream, smoothed; 0: nothing known"""
+        self.seen_s = 0.0
+        self.requests = 0
+        """begun in this minute"""
+        self.tokens = 0
+        """used in this minute"""
+        self.minute_began_s = 0.0
+        self._window_began_s = 0.0
+        self._starts = 0
+        self._retries = 0
+
+    def begin(self, now_s: float, *, again: bool) -> None:
+        """A call goes there. `again`: the same call has been there before."""
+        self.in_flight += 1
+        if now_s - self.minute_began_s >= MINUTE_S:
+            self._turn_minute(now_s)
+        self.requests += 1
+        if now_s - self._window_began_s >= _BUDGET_WINDOW_S:
+            self._window_began_s = now_s
+            self._starts = self._retries = 0
+        if again:
+            self._retries += 1
+        else:
+            self._starts += 1
+
+    def end(self) -> None:
+        self.in_flight -= 1
+
+    def answered(self, now_s: float, *, took_s: float, first_s: float | None, tokens: int, output_tokens: int) -> None:
+        """A clean answer: `took_s` for all of it, `first_s` to its first token if it was a stream."""
+        self.tokens += tokens
+        stream_s = took_s if first_s is None else took_s - first_s
+        if output_tokens > 0:
+            self.token_s = self._mixed(self.token_s, stream_s / output_tokens)
+        if first_s is not None:
+            self.first_s = self._mixed(self.first_s, first_s)
+        self.seen_s = now_s
+
+    def used(self, tokens: int) -> None:
+        """An answer that broke off still used them."""
+        self.tokens += tokens
+
+    def timed_out(self, now_s: float) -> None:
+        """It let a call wait for nothing: from now on it looks much slower, until it is asked again."""
+        self.token_s = min(max(self.token_s, 0.01) * _TIMEOUT_PENALTY, _SLOWEST_TOKEN_S)
+        self.first_s = min(max(self.first_s, 0.5) * _TIMEOUT_PENALTY, _SLOWEST_FIRST_S)
+        self.seen_s = now_s
+
+    @staticmethod
+    def _mixed(before: float, sample: float) -> float:
+        return sample if before == 0.0 else before + _ALPHA * (sample - before)
+
+    def pace_s(self, now_s: float, *, stream: bool) -> float:
+        """How slow it is by what is known: of first tokens for streams, per token otherwise. 0: nothing known."""
+        known = (self.first_s or self.token_s) if stream else (self.token_s or self.first_s)
+        if known == 0.0:
+            return 0.0
+        return known * FORGET_S / (FORGET_S + now_s - self.seen_s)
+
+    # -------------------------------------------------------------------------------------------------- this minute
+    def _turn_minute(self, now_s: float) -> None:
+        self.minute_began_s = now_s
+        self.requests = self.tokens = 0
+
+    def requests_now(self, now_s: float) -> int:
+        return self.requests if now_s - self.minute_began_s < MINUTE_S else 0
+
+    def tokens_now(self, now_s: float) -> int:
+        return self.tokens if now_s - self.minute_began_s < MINUTE_S else 0
+
+    def minute_ends_s(self, now_s: float) -> float:
+        """Seconds until the present minute is over."""
+        return max(0.0, self.minute_began_s + MINUTE_S - now_s)
+
+    # ------------------------------------------------------------------------------------------------- retry budget
+    def may_retry(self, now_s: float) -> bool:
+        """Whether one more second try fits the budget: a fifth of the first tries, and ten in ten seconds always."""
+        if now_s - self._window_began_s >= _BUDGET_WINDOW_S:
+            return True
+        return self._retries < max(_BUDGET_FLOOR, _BUDGET_SHARE * self._starts)
+
+
+class LiveStates:
+    """Those of all deployments of a worker."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, Live] = {}
+
+    def of(self, deployment_id: str) -> Live:
+        state = self._states.get(deployment_id)
+        if state is None:
+            if len(self._states) >= _MOST:
+                self._states = {key: known for key, known in self._states.items() if known.in_flight}
+            state = self._states[deployment_id] = Live()
+        return state
+
+    def in_flight(self) -> int:
+        return sum(state.in_flight for state in self._states.values())
+
+    def keep(self, deployment_ids: set[str]) -> None:
+        """Forgets deployments that are gone, unless a call is still there."""
+        for gone in self._states.keys() - deployment_ids:
+            if self._states[gone].in_flight == 0:
+                del self._states[gone]

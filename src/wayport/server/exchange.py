@@ -1,0 +1,167 @@
+"""One HTTP request and its answer on one connection: what the endpoints and the pipeline see of a client."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wayport.pipeline.bodies import Kept
+    from wayport.server.protocol import GatewayProtocol
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = {499: "Client Closed Request", 529: "Overloaded"}.get(status, "Status")
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
+
+
+class Exchange:
+    """A request whose body is whole, and the one answer to it.
+
+    An answer is either `respond` (whole), or `start`, any number of `write`s and `end`. After the client has gone all of
+    them do nothing. `head` arguments are header lines, each closed by CRLF; framing headers are added here.
+    """
+
+    __slots__ = (
+        "body",
+        "bytes_out",
+        "chunked",
+        "client",
+        "extra_head",
+        "gone",
+        "header",
+        "headers",
+        "keep_alive",
+        "kept",
+        "method",
+        "on_pause",
+        "on_resume",
+        "path",
+        "protocol",
+        "query",
+        "responded",
+        "started",
+        "target",
+        "task",
+    )
+
+    def __init__(
+        self,
+        protocol: "GatewayProtocol",
+        *,
+        method: bytes,
+        path: str,
+        target: bytes,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        keep_alive: bool,
+        chunked: bool,
+    ) -> None:
+        self.protocol = protocol
+        self.method = method
+        self.path = path
+        """percent-decoded, without the root path"""
+        self.target = target
+        """path and query as the request line had them, without the root path"""
+        self.query = query
+        self.headers = headers
+        """names in lower case; repeated ones joined by a comma"""
+        # The dictionary's own method: a call asks for a dozen headers.
+        self.header: Callable[[bytes], bytes | None] = headers.get
+        self.keep_alive = keep_alive
+        self.chunked = chunked
+        """whether the client understands chunked answers (HTTP/1.1)"""
+        self.client = protocol.client
+        self.body = b""
+        self.extra_head = b""
+        """header lines added to whatever answer is given (CORS)"""
+        self.started = False
+        self.responded = False
+        self.gone = False
+        self.bytes_out = 0
+        self.task: asyncio.Task[None] | None = None
+        self.on_pause: Callable[[], None] | None = None
+        self.on_resume: Callable[[], None] | None = None
+        self.kept: Kept | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client reads more slowly than we write."""
+        return self.protocol.write_paused
+
+    def release_body(self) -> None:
+        """Lets go of the request's body; what the worker holds of bodies goes down by it."""
+        if self.body:
+            self.protocol.load.body_bytes -= len(self.body)
+            self.body = b""
+
+    def _head(self, status: int, head: bytes) -> list[bytes]:
+        self.started = True
+        protocol = self.protocol
+        if protocol.state.draining:
+            self.keep_alive = False
+        parts = [STATUS_LINES[status], protocol.state.date_line, head]
+        if self.extra_head:
+            parts.append(self.extra_head)
+        if not self.keep_alive:
+            parts.append(b"connection: close\r\n")
+        return parts
+
+    def respond(self, status: int, head: bytes, body: bytes) -> None:
+        """The whole answer in one write."""
+        if self.gone or self.responded:
+            return
+        parts = self._head(status, head)
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        if self.method != b"HEAD":
+            parts.append(body)
+            self.bytes_out = len(body)
+        if self.kept is not None:
+            self.kept.add(body)
+        self.responded = True
+        self.protocol.write(b"".join(parts))
+        self.protocol.exchange_done(self)
+
+    def start(self, status: int, head: bytes) -> None:
+        """Head of an answer whose length is not known."""
+        if self.gone:
+            return
+        if not self.chunked:
+            self.keep_alive = False
+        parts = self._head(status, head)
+        parts.append(b"transfer-encoding: chunked\r\n\r\n" if self.chunked else b"\r\n")
+        self.protocol.write(b"".join(parts))
+
+    def write(self, data: bytes) -> None:
+        if self.gone or not data:
+            return
+        self.bytes_out += len(data)
+        if self.kept is not None:
+            self.kept.add(data)
+        if self.chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self.protocol.write(data)
+
+    def end(self, data: bytes = b"") -> None:
+        """Last bytes of a started answer."""
+        if self.gone or self.responded:
+            return
+        self.responded = True
+        self.bytes_out += len(data)
+        if self.kept is not None:
+            self.kept.add(data)
+        if self.chunked:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        if data:
+            self.protocol.write(data)
+        self.protocol.exchange_done(self)
+
+    def abort(self) -> None:
+        """Cuts the connection: for an answer that cannot be completed and must not look complete."""
+        self.protocol.abort()

@@ -1,0 +1,432 @@
+"""HTTP/1.1 towards clients: httptools on an asyncio Protocol, with the limits that keep a gateway alive.
+
+A handler starts when its request is whole. One request at a time per connection; pipelined ones wait. When the
+connection is lost the running handler is cancelled at once. Time limits (head, body idle, keep-alive) are enforced by
+`sweep`, called about once a second for all connections, so that an ordinary request sets no timer.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from email.utils import formatdate
+from typing import Any, cast
+from urllib.parse import unquote
+
+import httptools
+from msgspec import Struct
+
+from wayport.server.exchange import STATUS_LINES, Exchange
+
+Handler = Callable[[Exchange], Coroutine[Any, Any, None]]
+RefuseEarly = Callable[[Exchange, int], bytes | None]
+
+_HEAD, _BODY, _IDLE, _BUSY, _LEAVING = range(5)
+
+_LEAVING_S = 10.0
+"""after a refusal the rest of a request is read and thrown away for so long: a socket that is closed over unread bytes
+is reset, and the client would never see why"""
+_PIECES = 1024
+_PIPELINED = 8
+"""requests that may wait for their turn on one connection; above it is not read, and a client that leaves not noticed"""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Limits(Struct, kw_only=True, frozen=True):
+    """What one worker takes on. Sizes in bytes, times in seconds."""
+
+    head_bytes: int = 65_536
+    head_timeout_s: float = 10.0
+    body_bytes: int = 100 * 1024 * 1024
+    body_idle_s: float = 30.0
+    keep_alive_s: float = 75.0
+    stalled_s: float = 120.0
+    """how long a client may take nothing of an answer that waits for it"""
+    connections: int = 10_000
+    calls: int = 4_000
+    total_body_bytes: int = 1024 * 1024 * 1024
+
+
+class Load:
+    """What one worker carries at this moment."""
+
+    __slots__ = ("body_bytes", "calls", "connections", "refused")
+
+    def __init__(self) -> None:
+        self.connections: set[GatewayProtocol] = set()
+        self.calls = 0
+        self.body_bytes = 0
+        self.refused = 0
+
+
+class ServerState:
+    """Shared by all connections of a worker."""
+
+    __slots__ = ("date_line", "draining", "root_path")
+
+    def __init__(self, root_path: str = "") -> None:
+        self.draining = False
+        self.root_path = root_path.encode()
+        self.date_line = b""
+        self.tick()
+
+    def tick(self) -> None:
+        """Renews the date header; called once a second."""
+        self.date_line = b"date: " + formatdate(usegmt=True).encode() + b"\r\n"
+
+
+class GatewayProtocol(asyncio.Protocol):
+    __slots__ = (
+        "_began_at",
+        "_body",
+        "_body_bytes",
+        "_counted",
+        "_data_at",
+        "_exchange",
+        "_expect_continue",
+        "_handler",
+        "_head_bytes",
+        "_header_bytes",
+        "_headers",
+        "_incoming",
+        "_joined",
+        "_limits",
+        "_loop",
+        "_now",
+        "_parser",
+        "_phase",
+        "_refuse",
+        "_sent_at",
+        "_transport",
+        "_unsent_bytes",
+        "_url",
+        "_waiting",
+        "client",
+        "load",
+        "state",
+        "write_paused",
+    )
+
+    def __init__(
+        self, handler: Handler, *, state: ServerState, load: Load, limits: Limits, refuse: RefuseEarly
+    ) -> None:
+        self._handler = handler
+        self._refuse = refuse
+        """given an exchange with its head and the status of a refusal, the body that says so"""
+        self._limits = limits
+        self.state = state
+        self.load = load
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
+        self.client: tuple[str, int] = ("", 0)
+        self.write_paused = False
+        self._exchange: Exchange | None = None
+        """the one being handled"""
+        self._incoming: Exchange | None = None
+        """the one being read"""
+        self._waiting: deque[Exchange] = deque()
+        self._phase = _IDLE
+        self._data_at = self._began_at = self._sent_at = self._now()
+        self._unsent_bytes = 0
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._head_bytes = 0
+        self._header_bytes = 0
+        self._body: list[bytes] = []
+        self._joined = 0
+        """how many of the body's pieces were put together of smaller ones"""
+        self._body_bytes = 0
+        self._counted = 0
+        self._expect_continue = False
+
+    # ------------------------------------------------------------------------------------------------ connection
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.client = (str(peer[0]), int(peer[1]))
+        if len(self.load.connections) >= self._limits.connections:
+            self.load.refused += 1
+            self._refuse_now(503, None)
+            return
+        self.load.connections.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        # Also after a bare FIN: a client that closes its half has left, as far as anybody can tell.
+        self.load.connections.discard(self)
+        self._parser = None
+        self._forget_incoming()
+        while self._waiting:
+            self._waiting.popleft().release_body()
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.gone = True
+            exchange.release_body()
+            if exchange.task is not None and not exchange.responded:
+                exchange.task.cancel()
+            if exchange.on_resume is not None:
+                exchange.on_resume()
+        self._exchange = None
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self._exchange is not None and self._exchange.on_pause is not None:
+            self._exchange.on_pause()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self._exchange is not None and self._exchange.on_resume is not None:
+            self._exchange.on_resume()
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # --------------------------------------------------------------------------------------------------- reading
+    def data_received(self, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            return
+        self._data_at = self._now()
+        if self._phase == _IDLE and b"h2c" in data:
+            data = _without_h2c(data)
+        if self._phase in (_IDLE, _HEAD):
+            self._head_bytes += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse_now(501, self._incoming)
+            return
+        except httptools.HttpParserError:
+            if not self._transport.is_closing():
+                self._refuse_now(400, None)
+            return
+        if self._phase == _HEAD and self._head_bytes > self._limits.head_bytes:
+            self._refuse_now(431, None)
+
+    def on_message_begin(self) -> None:
+        if self._parser is None:
+            return
+        self._phase = _HEAD
+        self._began_at = self._data_at
+        self._url = b""
+        self._headers = {}
+        self._header_bytes = 0
+        self._body = []
+        self._joined = 0
+        self._body_bytes = 0
+        self._expect_continue = False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        if self._incoming is not None:
+            # A trailer: nobody who filtered the headers has looked at it, so it is none.
+            if self._header_bytes > self._limits.head_bytes:
+                self._refuse_now(431, self._incoming)
+            return
+        name = name.lower()
+        headers = self._headers
+        if name in headers:
+            value = headers[name] + b", " + value
+        headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        if parser is None:
+            return
+        self._head_bytes = 0
+        self._phase = _BODY
+        version = parser.get_http_version()
+        path, _, query = self._url.partition(b"?")
+        if not path.startswith(b"/"):
+            # Absolute form, as a client behind a proxy sends it: only the path decides the route.
+            path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+        root = self.state.root_path
+        if root and path.startswith(root) and path[len(root) : len(root) + 1] in (b"", b"/"):
+            path = path[len(root) :] or b"/"
+        text = path.decode("latin-1")
+        if "%" in text:
+            text = unquote(text)
+        self._incoming = Exchange(
+            self,
+            method=parser.get_method(),
+            path=text,
+            target=b"%b?%b" % (path, query) if query else path,
+            query=query,
+            headers=self._headers,
+            keep_alive=parser.should_keep_alive(),
+            chunked=version == "1.1",
+        )
+        if self._header_bytes > self._limits.head_bytes:
+            self._refuse_now(431, self._incoming)
+            return
+        length = self._headers.get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > self._limits.body_bytes:
+            self._refuse_now(413, self._incoming)
+        elif length is not None and length.isdigit() and not self._room_for(int(length)):
+            self._refuse_now(503, self._incoming)
+        elif b"expect" in self._headers and self._headers[b"expect"].lower() == b"100-continue":
+            if self._exchange is None:
+                self.write(_CONTINUE)
+            else:
+                # Its turn comes when the answer before it has gone.
+                self._expect_continue = True
+
+    def _room_for(self, size: int) -> bool:
+        return self.load.body_bytes + size <= self._limits.total_body_bytes
+
+    def on_body(self, body: bytes) -> None:
+        if self._incoming is None:
+            return
+        size = len(body)
+        self._body_bytes += size
+        if self._body_bytes > self._limits.body_bytes:
+            self._refuse_now(413, self._incoming)
+            return
+        if not self._room_for(size):
+            self._refuse_now(503, self._incoming)
+            return
+        self.load.body_bytes += size
+        self._counted += size
+        self._body.append(body)
+        if len(self._body) - self._joined >= _PIECES:
+            # A body in pieces of a few bytes would take many times its size.
+            self._body[self._joined :] = [b"".join(self._body[self._joined :])]
+            self._joined += 1
+
+    def on_message_complete(self) -> None:
+        exchange = self._incoming
+        if exchange is None or self._transport.is_closing():
+            return
+        self._incoming = None
+        body = self._body
+        exchange.body = body[0] if len(body) == 1 else b"".join(body)
+        # From here on the exchange answers for these bytes.
+        self._counted -= len(exchange.body)
+        self._body = []
+        if self._exchange is None:
+            self._begin(exchange)
+        else:
+            self._waiting.append(exchange)
+            if len(self._waiting) >= _PIPELINED:
+                self._transport.pause_reading()
+
+    # -------------------------------------------------------------------------------------------------- handling
+    def _begin(self, exchange: Exchange) -> None:
+        self._phase = _BUSY
+        self._exchange = exchange
+        exchange.task = self._loop.create_task(self._handler(exchange))
+
+    def exchange_done(self, exchange: Exchange) -> None:
+        """The answer is complete: the next request may be read."""
+        exchange.release_body()
+        if self._transport.is_closing() or exchange is not self._exchange:
+            return
+        self._exchange = None
+        if not exchange.keep_alive:
+            self._phase = _IDLE
+            self._transport.close()
+        elif self._waiting:
+            following = self._waiting.popleft()
+            if len(self._waiting) == _PIPELINED - 1:
+                self._transport.resume_reading()
+            self._begin(following)
+        else:
+            self._phase = _IDLE if self._incoming is None else self._phase
+            self._data_at = self._now()
+            if self._expect_continue and self._incoming is not None:
+                self._expect_continue = False
+                self.write(_CONTINUE)
+
+    def _refuse_now(self, status: int, exchange: Exchange | None) -> None:
+        """Answers before a handler could, and closes: what may follow on this connection is not read."""
+        if self._parser is None:
+            return
+        self.load.refused += 1
+        self._parser = None
+        self._forget_incoming()
+        if self._exchange is not None:
+            # An answer is on its way, and nothing may stand in the middle of it: it is the last one here.
+            (self._waiting[-1] if self._waiting else self._exchange).keep_alive = False
+            self._phase = _BUSY
+            return
+        refused = exchange or Exchange(
+            self, method=b"GET", path="", target=b"", query=b"", headers={}, keep_alive=False, chunked=True
+        )
+        body = self._refuse(refused, status) or b""
+        head = b"content-type: application/json\r\n" + (b"retry-after: 1\r\n" if status == 503 else b"")
+        self._transport.write(
+            b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (STATUS_LINES[status], head, len(body), body)
+        )
+        if self not in self.load.connections:
+            self._transport.close()
+            return
+        self._phase = _LEAVING
+        self._data_at = self._now()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _forget_incoming(self) -> None:
+        self._incoming = None
+        self._body = []
+        self._joined = 0
+        self.load.body_bytes -= self._counted
+        self._counted = 0
+
+    # ----------------------------------------------------------------------------------------------- housekeeping
+    def sweep(self, now: float) -> None:
+        """Closes a connection whose head, body or next request is overdue, or whose client takes nothing."""
+        if self._stalls(now):
+            self._transport.abort()
+            return
+        waited = now - self._data_at
+        # The head's time runs from its first byte: one byte at a time does not extend it.
+        if self._phase == _HEAD and now - self._began_at > self._limits.head_timeout_s:
+            self._refuse_now(408, None)
+        elif self._phase == _BODY and self._exchange is None and waited > self._limits.body_idle_s:
+            self._refuse_now(408, self._incoming)
+        elif (self._phase == _IDLE and waited > self._limits.keep_alive_s) or (
+            self._phase == _LEAVING and waited > _LEAVING_S
+        ):
+            self._transport.close()
+
+    def _stalls(self, now: float) -> bool:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent_bytes:
+            self._unsent_bytes = unsent
+            self._sent_at = now
+            return False
+        return now - self._sent_at > self._limits.stalled_s
+
+    def close_when_idle(self) -> None:
+        """For a graceful stop: at once if nothing is being answered, else after the answer."""
+        if self._exchange is None:
+            self._transport.close()
+        else:
+            self._exchange.keep_alive = False
+
+    @property
+    def exchange(self) -> Exchange | None:
+        return self._exchange
+
+
+def _without_h2c(data: bytes) -> bytes:
+    """The head without an offer to upgrade to HTTP/2 in clear text (Java's HttpClient makes it on every request)."""
+    head, blank, rest = data.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    kept = [line for line in lines if not line.lower().startswith((b"upgrade: h2c", b"http2-settings:"))]
+    if len(kept) == len(lines):
+        return data
+    kept = [b"connection: keep-alive" if _is_connection_upgrade(line) else line for line in kept]
+    return b"\r\n".join(kept) + blank + rest
+
+
+def _is_connection_upgrade(line: bytes) -> bool:
+    lowered = line.lower()
+    return lowered.startswith(b"connection:") and b"upgrade" in lowered

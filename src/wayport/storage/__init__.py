@@ -1,0 +1,1 @@
+"""Tables, migrations and engines: SQLite by default, PostgreSQL."""

@@ -1,0 +1,43 @@
+"""Encryption of what must not be readable in the database: AES-256-GCM under the salt key.
+
+Sealed bytes are bound to the place where they stand (`context`), so that nobody who can write to the database can move
+them to another row.
+"""
+
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from wayport.core.secret import Secret
+
+_VERSION = b"\x01"
+_NONCE_BYTES = 12
+
+
+class NotReadable(ValueError):
+    """Sealed under another salt key, for another place, or damaged."""
+
+
+class Cipher:
+    """`purpose` keeps uses apart: what one of them sealed, no other can open."""
+
+    def __init__(self, salt_key: Secret, *, purpose: str) -> None:
+        derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=f"wayport {purpose}".encode())
+        self._key = AESGCM(derived.derive(salt_key.reveal().encode("utf-8", "surrogatepass")))
+
+    def seal(self, plain: bytes, context: str) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return _VERSION + nonce + self._key.encrypt(nonce, plain, context.encode("utf-8", "surrogatepass"))
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """Raises `NotReadable`."""
+        if sealed[:1] != _VERSION:
+            raise NotReadable("sealed in a way that this version does not know")
+        nonce, text = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+        try:
+            return self._key.decrypt(nonce, text, context.encode("utf-8", "surrogatepass"))
+        except (InvalidTag, ValueError) as error:
+            raise NotReadable("sealed under another salt key, or damaged") from error

@@ -1,0 +1,102 @@
+"""Names to addresses, remembered for a short while."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple
+
+from wayport.core.clock import Clock
+from wayport.upstream.faults import TransportFault
+
+FRESH_S = 30.0
+FRESH_FAILURE_S = 1.0
+_MOST_NAMES = 1024
+
+
+class Address(NamedTuple):
+    family: int
+    sockaddr: tuple[str, int] | tuple[str, int, int, int]
+
+
+class _Known(NamedTuple):
+    until_s: float
+    found: "asyncio.Future[list[Address]]"
+
+
+LookUp = Callable[..., Awaitable[Any]]
+"""`getaddrinfo` of an event loop"""
+
+
+class Resolver:
+    """Asks the system's resolver once per name and half minute; calls that come meanwhile wait for the same answer."""
+
+    def __init__(self, clock: Clock, *, getaddrinfo: LookUp | None = None) -> None:
+        self._getaddrinfo = getaddrinfo
+        self._steady_s = clock.steady_s
+        self._known: dict[tuple[str, int], _Known] = {}
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """Addresses to try, in order: both families in turn, as the system prefers them. Raises `TransportFault`."""
+        literal = _literal(host, port)
+        if literal is not None:
+            return [literal]
+        key = (host, port)
+        known = self._known.get(key)
+        if known is None or (known.found.done() and self._steady_s() >= known.until_s):
+            if len(self._known) >= _MOST_NAMES:
+                self._known = {k: v for k, v in self._known.items() if not v.found.done()}
+            found = asyncio.ensure_future(self._look_up(host, port))
+            known = self._known[key] = _Known(FRESH_S, found)
+            found.add_done_callback(lambda _: self._answered(key, found))
+        # A caller that leaves must not take the look-up away from the others.
+        return await asyncio.shield(known.found)
+
+    def _answered(self, key: tuple[str, int], found: "asyncio.Future[list[Address]]") -> None:
+        if found.cancelled():
+            self._known.pop(key, None)
+            return
+        fresh_s = FRESH_S if found.exception() is None else FRESH_FAILURE_S
+        self._known[key] = _Known(self._steady_s() + fresh_s, found)
+
+    def worked(self, host: str, port: int, address: Address) -> None:
+        """This one can be reached: it is tried first while the answer is fresh."""
+        known = self._known.get((host, port))
+        if known is not None and known.found.done() and not known.found.cancelled() and not known.found.exception():
+            addresses = known.found.result()
+            if addresses[0] != address and address in addresses:
+                addresses.remove(address)
+                addresses.insert(0, address)
+
+    async def _look_up(self, host: str, port: int) -> list[Address]:
+        getaddrinfo = self._getaddrinfo or asyncio.get_running_loop().getaddrinfo
+        try:
+            infos = await getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise TransportFault("connect", f"Cannot resolve {host}: {reason}.", body_sent=False) from None
+        return _in_turn(host, infos)
+
+
+def _literal(host: str, port: int) -> Address | None:
+    """The address itself, if `host` is one."""
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return None
+    if "%" in host:
+        return None
+    if version == 4:
+        return Address(socket.AF_INET, (host, port))
+    return Address(socket.AF_INET6, (host, port, 0, 0))
+
+
+def _in_turn(host: str, infos: Iterable[tuple[Any, ...]]) -> list[Address]:
+    addresses = list(dict.fromkeys(Address(int(family), tuple(sockaddr)) for family, _, _, _, sockaddr in infos))
+    if not addresses:
+        raise TransportFault("connect", f"Cannot resolve {host}: it has no address.", body_sent=False)
+    first = addresses[0].family
+    preferred = [address for address in addresses if address.family == first]
+    others = [address for address in addresses if address.family != first]
+    return [address for address in chain.from_iterable(zip_longest(preferred, others)) if address is not None]

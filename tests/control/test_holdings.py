@@ -1,0 +1,57 @@
+"""Budgets and what is spent of them, as alerts and metrics tell."""
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from tests.fakes.databases import opened
+from tests.fakes.manual_clock import ManualClock
+from tests.fakes.records import call_record
+
+from wayport.control.holdings import Holdings
+from wayport.ledger.calls import CallLog
+from wayport.storage.address import Address, read_address
+from wayport.storage.tables import budget_spend, keys, teams
+
+_PLAIN: dict[str, Any] = {"metadata": {}, "settings": {}, "blocked": False, "created_s": 0.0, "updated_s": 0.0}
+_LISTS: dict[str, Any] = {"models": [], "routes": [], "tags": []}
+
+
+async def test_what_is_spent_of_budgets_for_good_and_by_period(address: Address) -> None:
+    clock = ManualClock()
+    record = call_record(cost_nano_usd=3_000_000_000)
+    async with opened(address, clock) as database:
+        async with database.write() as connection:
+            await CallLog(database, clock=clock).add(connection, [record])
+            forever = {"key_hash": "a" * 64, "key_name": "sk-...a", "key_alias": "ci", "limits": {"max_budget": 10.0}}
+            free: dict[str, Any] = {"key_hash": "b" * 64, "key_name": "sk-...b", "key_alias": None, "limits": {}}
+            await connection.execute(sa.insert(keys), [{**_PLAIN, **_LISTS, **key} for key in (forever, free)])
+            monthly = {"max_budget": 5.0, "budget_duration": "1d", "anchor_s": clock.now_s() - 86_400 * 2 - 10}
+            team = {"id": "team-1", "alias": "Reds", "models": [], "limits": monthly}
+            await connection.execute(sa.insert(teams), [{**_PLAIN, **team}])
+            window_s = int(clock.now_s()) - 10
+            spent = {"counter": "team:team-1|usd/1d", "node": "n", "writer": "w", "updated_s": 0.0}
+            rows = [
+                {**spent, "window_s": window_s, "spend_nano_usd": 4_500_000_000},
+                {**spent, "window_s": window_s - 86_400, "spend_nano_usd": 99},
+            ]
+            await connection.execute(sa.insert(budget_spend), rows)
+        holdings = Holdings(database, clock=clock, calendar=False)
+        found = {held.holder: held for held in await holdings.all()}
+        names = await holdings.names()
+    assert set(found) == {f"key:{'a' * 64}", "team:team-1"}
+    of_key, of_team = found[f"key:{'a' * 64}"], found["team:team-1"]
+    assert (of_key.shown, of_key.spent_nano_usd, of_key.budget_nano_usd) == ("ci", 3_000_000_000, 10_000_000_000)
+    assert (of_team.spent_nano_usd, of_team.budget_nano_usd, of_team.period) == (4_500_000_000, 5_000_000_000, "1d")
+    assert names.teams == {"team-1": "Reds"}
+
+
+async def test_a_duration_that_is_none_breaks_nothing(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with opened(read_address(None, tmp_path), clock) as database:
+        async with database.write() as connection:
+            limits = {"max_budget": 1.0, "budget_duration": "soon"}
+            key = {"key_hash": "a" * 64, "key_name": "x", "limits": limits}
+            await connection.execute(sa.insert(keys), [{**_PLAIN, **_LISTS, **key}])
+        found = await Holdings(database, clock=clock, calendar=False).all()
+    assert [held.spent_nano_usd for held in found] == [0]

@@ -1,0 +1,3 @@
+from tests.fakes.databases import address, postgresql
+
+__all__ = ["address", "postgresql"]

@@ -1,0 +1,53 @@
+"""One line for each call; what it cost is a figure or null, and a model without a price is told once."""
+
+import json
+from typing import Any
+
+from tests.fakes.records import call_record
+
+from wayport.observe.call_log import CallLog
+
+
+def written(log: CallLog, out: list[bytes]) -> list[dict[str, Any]]:
+    log.flush()
+    lines = [json.loads(line) for line in b"".join(out).splitlines()]
+    out.clear()
+    return lines
+
+
+async def test_a_cost_is_a_figure_or_null() -> None:
+    out: list[bytes] = []
+    log = CallLog(write=out.append)
+    log.add(call_record(cost_nano_usd=2_500_000))
+    log.add(call_record(cost_nano_usd=0))
+    log.add(call_record(cost_nano_usd=None))
+    assert [line["cost_usd"] for line in written(log, out) if line["event"] == "call"] == ["0.0025", "0", None]
+
+
+async def test_a_model_without_a_price_is_told_once() -> None:
+    out: list[bytes] = []
+    log = CallLog(write=out.append)
+    for _ in range(3):
+        log.add(call_record(cost_nano_usd=None))
+    (warning,) = (line for line in written(log, out) if line["event"] != "call")
+    assert (warning["event"], warning["level"]) == ("unpriced_model", "warning")
+    assert (warning["provider"], warning["model"]) == ("openai", "gpt-4o-2024-08-06")
+    log.add(call_record(cost_nano_usd=None))
+    assert [line["event"] for line in written(log, out)] == ["call"]
+
+
+async def test_a_call_that_used_nothing_lacks_no_price() -> None:
+    out: list[bytes] = []
+    log = CallLog(write=out.append)
+    record = call_record(cost_nano_usd=None)
+    record.usage = None
+    log.add(record)
+    assert [line["event"] for line in written(log, out)] == ["call"]
+
+
+async def test_people_read_that_there_is_no_price() -> None:
+    out: list[bytes] = []
+    log = CallLog(style="console", write=out.append)
+    log.add(call_record(cost_nano_usd=None))
+    log.flush()
+    assert b" unpriced " in b"".join(out)

@@ -1,0 +1,171 @@
+"""Who is chosen, by which strategy. Deterministic under the injected random source and clock."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from tests.routing.places import Place, Request, deployment, fault
+
+from wayport.core.price import Price, Rates
+from wayport.routing.needs import Needs
+from wayport.routing.snapshot import Model, RouterPolicy
+from wayport.routing.strategies import MAKERS, SHORT, known
+from wayport.routing.wishes import Wishes
+
+
+def priced(name: str, usd: int | None, **more: Any) -> Any:
+    price = None if usd is None else Price(rates=Rates(input=usd * 10**9, output=usd * 10**9))
+    return deployment(name, price=price, **more)
+
+
+def place(strategy: str, *deployments: Any, **more: Any) -> Place:
+    return Place(Model(name="m", deployments=deployments, strategy=strategy), **more)
+
+
+@pytest.mark.parametrize("name", [*MAKERS, *SHORT])
+def test_every_strategy_chooses_alike_from_the_same_chance(name: str) -> None:
+    group = [deployment(each) for each in "abcd"]
+    first, second = place(name, *group).chosen(30), place(name, *group).chosen(30)
+    assert first == second
+    assert set(first) <= set("abcd")
+
+
+def test_only_known_names_are_known() -> None:
+    assert known("least-busy")
+    assert known("cost-based")
+    assert not known("best")
+
+
+def test_least_busy_takes_the_idlest_and_chance_decides_between_equals() -> None:
+    here = place("least-busy", *[deployment(each) for each in "abc"])
+    here.lives.of("a").in_flight = 3
+    chosen = here.chosen(40)
+    assert set(chosen) == {"b", "c"}
+
+
+def answer(here: Place, name: str, seconds: float, tokens: int = 100, first_s: float | None = None) -> None:
+    here.lives.of(name).answered(0.0, took_s=seconds, first_s=first_s, tokens=tokens, output_tokens=tokens)
+
+
+def test_latency_based_follows_time_per_token() -> None:
+    here = place("latency-based-routing", deployment("a"), deployment("b"))
+    answer(here, "a", 10.0)
+    answer(here, "b", 1.0)
+    assert set(here.chosen(20)) == {"b"}
+
+
+def test_latency_based_follows_the_first_token_of_streams() -> None:
+    here = place("latency-based-routing", deployment("a"), deployment("b"))
+    answer(here, "a", 10.0, first_s=0.1)
+    answer(here, "b", 1.0, first_s=0.9)
+    assert set(here.chosen(20, request=Request(needs=Needs(stream=True)))) == {"a"}
+    assert set(here.chosen(20)) == {"b"}
+
+
+def test_who_was_slow_once_is_tried_again_after_a_while() -> None:
+    here = place("latency-based-routing", deployment("a"), deployment("b"))
+    answer(here, "a", 2.0)
+    answer(here, "b", 1.0)
+    here.lives.of("b").answered(600.0, took_s=1.0, first_s=None, tokens=100, output_tokens=100)
+    assert set(here.chosen(20, now_s=600.0)) == {"a"}
+
+
+def test_a_timeout_makes_a_deployment_look_slow() -> None:
+    here = place("latency-based-routing", deployment("a"), deployment("b"))
+    answer(here, "a", 1.0)
+    answer(here, "b", 1.05)
+    here.lives.of("a").timed_out(0.0)
+    assert set(here.chosen(20)) == {"b"}
+
+
+def test_however_many_timeouts_an_answer_makes_it_a_candidate_again() -> None:
+    live = place("latency-based-routing", deployment("a"), deployment("b")).lives.of("a")
+    for _ in range(5000):
+        live.timed_out(0.0)
+    assert live.pace_s(0.0, stream=True) == 600.0
+    for _ in range(60):
+        live.answered(0.0, took_s=1.0, first_s=0.1, tokens=100, output_tokens=100)
+    assert live.pace_s(0.0, stream=True) < 0.2
+
+
+def test_cost_based_takes_the_cheapest_for_this_request() -> None:
+    wordy = deployment("wordy", price=Price(rates=Rates(input=10**9, output=10 * 10**9)))
+    reader = deployment("reader", price=Price(rates=Rates(input=4 * 10**9, output=10**9)))
+    here = place("cost-based-routing", wordy, reader)
+    long_read = Request(needs=Needs(expected_tokens=10_000, output_tokens=10))
+    long_answer = Request(needs=Needs(expected_tokens=10, output_tokens=10_000))
+    assert here.chosen(request=long_read) == ["wordy"]
+    assert here.chosen(request=long_answer) == ["reader"]
+
+
+def test_cost_based_asks_the_unpriced_last_and_the_free_first() -> None:
+    free = deployment("free", price=Price(free=True))
+    assert set(place("cost-based-routing", priced("a", None), priced("b", 9), free).chosen(9)) == {"free"}
+    assert set(place("cost-based-routing", priced("a", None), priced("b", 9)).chosen(9)) == {"b"}
+
+
+def test_usage_based_takes_the_smallest_share_of_its_limit() -> None:
+    here = place("usage-based-routing-v2", deployment("a", tpm=1000), deployment("b", tpm=100))
+    here.lives.of("a").tokens = 300
+    here.lives.of("b").tokens = 20
+    assert set(here.chosen(9)) == {"b"}
+    here.lives.of("b").tokens = 50
+    assert set(here.chosen(9)) == {"a"}
+
+
+def test_power_of_two_prefers_the_faster_and_the_less_busy_but_asks_all() -> None:
+    here = place("power-of-two", *[deployment(each) for each in "abcd"])
+    for name, seconds in (("a", 1.0), ("b", 1.0), ("c", 1.0), ("d", 8.0)):
+        answer(here, name, seconds)
+    counted = Counter(here.chosen(2000))
+    assert counted["d"] < 100
+    assert min(counted[name] for name in "abc") > 400
+
+
+def test_power_of_two_draws_by_weight() -> None:
+    here = place("power-of-two", deployment("a", weight=0.0), deployment("b", weight=1.0))
+    assert set(here.chosen(50)) == {"b"}
+
+
+def test_those_without_a_share_serve_when_the_others_rest() -> None:
+    here = place(
+        "simple-shuffle", deployment("a", weight=0.0), deployment("b", weight=0.0), deployment("c", weight=1.0)
+    )
+    here.lives.of("c")
+    group = here.chooser.group(here.table.find("m"))
+    assert {here.chosen()[0] for _ in range(5)} == {"c"}
+    plan = here.plan()
+
+    second = plan.after(plan.first(0.0).deployment, fault("server"), 0.0)
+    assert second is not None
+    assert second.deployment.id in {"a", "b"}
+    assert len(group.able) == 3
+
+
+def test_priority_takes_the_lowest_order_and_the_next_when_that_fails() -> None:
+    here = place("priority", deployment("a", order=2), deployment("b", order=1), deployment("c", order=1))
+    assert set(here.chosen(30)) == {"b", "c"}
+
+
+def test_round_robin_takes_turns() -> None:
+    assert place("round-robin", *[deployment(each) for each in "abc"]).chosen(7) == ["a", "b", "c", "a", "b", "c", "a"]
+
+
+def test_a_request_may_ask_for_another_strategy() -> None:
+    here = place("simple-shuffle", priced("a", 5), priced("b", 1))
+    assert set(here.chosen(20, wishes=Wishes(strategy="cost-based"))) == {"b"}
+
+
+def test_a_models_strategy_wins_over_the_routers() -> None:
+    group = (deployment("a"), deployment("b"))
+    policy = RouterPolicy(strategy="round-robin")
+    assert Place(Model(name="m", deployments=group), policy=policy).chosen(4) == ["a", "b", "a", "b"]
+
+
+def test_a_choice_is_told_with_its_scores() -> None:
+    here = place("cost-based-routing", priced("a", 5), priced("b", 1))
+    plan = here.plan()
+    plan.first(0.0)
+    (decision,) = plan.decisions
+    assert (decision.chosen, decision.strategy, decision.candidates) == ("b", "cost-based-routing", 2)
+    assert decision.scores["b"] < decision.scores["a"]

@@ -1,0 +1,72 @@
+"""What lists of models tell: price, window, capabilities and the name for people, from the catalogue."""
+
+from typing import Any
+
+import pytest
+from tests.fakes.gateway import Gateway, gateway
+
+CONFIG = """
+models:
+  fast:
+    deployments:
+      - {model: openai/gpt-4o, api_key: sk-secret-one, rpm: 10}
+      - {model: anthropic/claude-3-5-sonnet-20241022, api_key: sk-secret-two, rpm: 5, tpm: 1000}
+  plain: {model: up/unknown, base_url: "http://127.0.0.1:9/v1"}
+  secret: {deployments: [{model: openai/gpt-4, api_key: k}], hidden: true}
+"""
+
+
+async def told(wayport: Gateway, path: str, key: str) -> dict[str, Any]:
+    answer = await wayport.http.get(path)
+    assert answer.status_code == 200, answer.text
+    assert "sk-secret" not in answer.text
+    return {entry[key]: entry for entry in answer.json()["data"]}
+
+
+async def test_the_list_of_models_tells_what_is_known() -> None:
+    async with gateway(CONFIG) as wayport:
+        found = await told(wayport, "/v1/models", "id")
+        fast = found["fast"]
+        assert (fast["object"], fast["owned_by"]) == ("model", "openai")
+        assert (fast["display_name"], fast["mode"]) == ("GPT-4o", "chat")
+        assert (fast["max_input_tokens"], fast["max_output_tokens"]) == (128_000, 16_384)
+        assert (fast["input_cost_per_token"], fast["output_cost_per_token"]) == (2.5e-06, 1e-05)
+        assert {"vision", "function_calling"} <= set(fast["capabilities"])
+        assert "input_cost_per_token" not in found["plain"]
+        assert "secret" not in found
+
+
+async def test_litellms_list_keeps_its_four_keys() -> None:
+    text = "model_list: [{model_name: m, litellm_params: {model: openai/gpt-4o, api_key: k}}]"
+    async with gateway(text) as wayport:
+        found = await told(wayport, "/v1/models", "id")
+        assert found["m"].keys() == {"id", "object", "created", "owned_by"}
+        info = await told(wayport, "/model/info", "model_name")
+        assert info["m"]["model_info"]["input_cost_per_token"] == 2.5e-06
+        assert info["m"]["model_info"]["display_name"] == "GPT-4o"
+
+
+async def test_a_group_takes_its_deployments_together() -> None:
+    async with gateway(CONFIG) as wayport:
+        found = await told(wayport, "/model_group/info", "model_group")
+        fast = found["fast"]
+        assert fast["providers"] == ["openai", "anthropic"]
+        assert fast["max_input_tokens"] == 200_000
+        assert (fast["input_cost_per_token"], fast["output_cost_per_token"]) == (3e-06, 1.5e-05)
+        assert (fast["rpm"], fast["tpm"]) == (15, 1000)
+        assert fast["supports_vision"] is True
+        assert found["plain"]["input_cost_per_token"] is None
+        assert "secret" not in found
+
+
+@pytest.mark.parametrize(("asked", "names"), [("fast", {"fast"}), ("nobody", set())])
+async def test_one_group_may_be_asked_for(asked: str, names: set[str]) -> None:
+    async with gateway(CONFIG) as wayport:
+        assert (await told(wayport, f"/model_group/info?model_group={asked}", "model_group")).keys() == names
+
+
+async def test_a_key_sees_its_own_models_only() -> None:
+    async with gateway(CONFIG) as wayport:
+        key = wayport.keys.add("sk-of-a-user-0123456789", models=("plain",))
+        answer = await wayport.http.get("/model_group/info", headers={"authorization": f"Bearer {key}"})
+        assert [group["model_group"] for group in answer.json()["data"]] == ["plain"]
