@@ -1,14 +1,18 @@
 """SQLAlchemy engines for an address: for SQLite one writer and a few readers, for PostgreSQL one pool for both."""
 
+import asyncio
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from sqlite3 import OperationalError
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_
 
 from wayport.storage.address import Address
 
@@ -16,6 +20,7 @@ BUSY_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
 POOL_TIMEOUT_S = 5.0
 SQLITE_READERS = 3
+_LOCKED_PAUSE_S = 0.01
 
 _encoder = msgspec.json.Encoder()
 
@@ -72,7 +77,7 @@ def _sqlite(path: Path, *, connections: int, begin: str, query_only: bool) -> As
         # None: the driver opens no transactions of its own; ours below do.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(cursor)
         # FULL: a commit is on the disk before the spool that it came from is deleted.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
@@ -85,6 +90,21 @@ def _sqlite(path: Path, *, connections: int, begin: str, query_only: bool) -> As
     event.listen(engine.sync_engine, "connect", on_connect)
     event.listen(engine.sync_engine, "begin", on_begin)
     return engine
+
+
+def _write_ahead(cursor: Any) -> None:
+    # Leaving the rollback journal needs the file alone, and SQLite does not wait for that as it waits for a lock:
+    # gateways that start together on a new file would fail. Once the file is switched this is only a look.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            await_(asyncio.sleep(_LOCKED_PAUSE_S))
+        else:
+            return
 
 
 def _postgresql(address: Address, *, command_timeout_s: float | None) -> AsyncEngine:
