@@ -36,6 +36,8 @@ NAMES: dict[str, Any] = {
     "organization_id": "foreign-org",
     "organization_ids": ["foreign-org"],
     "organizations": ["foreign-org"],
+    "project_id": "foreign-project",
+    "project_ids": ["foreign-project"],
     "end_user_id": "foreign-customer",
     "member": {"user_id": "foreign-user"},
     "members_with_roles": [],
@@ -78,6 +80,7 @@ async def _world(admin: Admin) -> dict[str, str]:
          **marked},
     )  # fmt: skip
     await post("/customer/new", {"user_id": "foreign-customer", "alias": MARK, **marked})
+    await post("/project/new", {"project_id": "foreign-project", "team_id": "foreign-team", **marked})
     await post("/tag/new", {"name": "foreign-tag", "description": MARK, **marked})
     await post("/access_group/new", {"access_group": "foreign-group", "model_names": [MARK]})
     await post("/credentials", {"credential_name": "foreign-credential", "credential_values": {"api_base": MARK}})
@@ -201,6 +204,10 @@ async def test_every_route_asks_for_a_key(tmp_path: Path) -> None:
         ("GET", "/user/info", {"user_id": "foreign-user"}, None),
         ("GET", "/team/info", {"team_id": "foreign-team"}, None),
         ("GET", "/organization/info", {"organization_id": "foreign-org"}, None),
+        ("GET", "/project/info", {"project_id": "foreign-project"}, None),
+        ("POST", "/project/update", {}, {"project_id": "foreign-project", "models": []}),
+        ("POST", "/project/new", {}, {"team_id": "foreign-team"}),
+        ("POST", "/key/generate", {}, {"project_id": "foreign-project"}),
         ("GET", "/key/list", {"user_id": "foreign-user"}, None),
         ("GET", "/key/list", {"team_id": "foreign-team"}, None),
     ],

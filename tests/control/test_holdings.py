@@ -11,7 +11,7 @@ from tests.fakes.records import call_record
 from wayport.control.holdings import Holdings
 from wayport.ledger.calls import CallLog
 from wayport.storage.address import Address, read_address
-from wayport.storage.tables import budget_spend, keys, teams
+from wayport.storage.tables import budget_spend, keys, projects, teams
 
 _PLAIN: dict[str, Any] = {"metadata": {}, "settings": {}, "blocked": False, "created_s": 0.0, "updated_s": 0.0}
 _LISTS: dict[str, Any] = {"models": [], "routes": [], "tags": []}
@@ -44,6 +44,19 @@ async def test_what_is_spent_of_budgets_for_good_and_by_period(address: Address)
     assert (of_key.shown, of_key.spent_nano_usd, of_key.budget_nano_usd) == ("ci", 3_000_000_000, 10_000_000_000)
     assert (of_team.spent_nano_usd, of_team.budget_nano_usd, of_team.period) == (4_500_000_000, 5_000_000_000, "1d")
     assert names.teams == {"team-1": "Reds"}
+
+
+async def test_a_project_counts_what_its_calls_cost(address: Address) -> None:
+    clock = ManualClock()
+    record = call_record(cost_nano_usd=3_000_000_000)
+    record.project_id = "p"
+    async with opened(address, clock) as database:
+        async with database.write() as connection:
+            await CallLog(database, clock=clock).add(connection, [record])
+            project = {"id": "p", "alias": "Search", "team_id": "team-1", "models": [], "limits": {"max_budget": 4.0}}
+            await connection.execute(sa.insert(projects), [{**_PLAIN, **project}])
+        (held,) = await Holdings(database, clock=clock, calendar=False).all()
+    assert (held.holder, held.shown, held.spent_nano_usd) == ("project:p", "Search", 3_000_000_000)
 
 
 async def test_a_duration_that_is_none_breaks_nothing(tmp_path: Path) -> None:

@@ -36,13 +36,15 @@ _LLM = (
 _ANTHROPIC = ("/messages", "/messages/*")
 _MANAGEMENT = (
     "/key/*", "/v2/key/*", "/user/*", "/v2/user/*", "/team/*", "/v2/team/*", "/organization/*", "/v2/organization/*",
+    "/project/*",
     "/customer/*", "/end_user/*", "/budget/*", "/tag/*", "/access_group", "/access_group/*", "/unified_access_group",
     "/unified_access_group/*", "/audit", "/audit/*", "/model/new", "/model/update", "/model/delete", "/model/*/update",
     "/credentials", "/credentials/*",
 )  # fmt: skip
 _INFO = (
     "/key/info", "/v2/key/info", "/key/list", "/key/aliases", "/key/health", "/user/info", "/v2/user/info", "/user/list",
-    "/team/info", "/team/list", "/v2/team/list", "/organization/info", "/organization/list", "/model/info",
+    "/team/info", "/team/list", "/v2/team/list", "/organization/info", "/organization/list",
+    "/project/info", "/project/list", "/model/info",
     "/v2/model/info", "/model_group/info", "/models", "/models/*", "/health/*", "/budget/effective",
 )  # fmt: skip
 _SPEND = ("/spend/*", "/global/spend/*")
@@ -77,7 +79,7 @@ def allow(
 
 
 def _in(models: Sequence[str], asked: str, name: str, groups: Iterable[str]) -> bool:
-    return _covers(models, asked) or (bool(name) and _covers(models, name)) or any(group in models for group in groups)
+    return covers(models, asked) or (bool(name) and covers(models, name)) or any(group in models for group in groups)
 
 
 def may_use(principal: Principal, name: str, groups: Iterable[str] = ()) -> bool:
@@ -87,7 +89,7 @@ def may_use(principal: Principal, name: str, groups: Iterable[str] = ()) -> bool
     return all(_in(bound.models, name, "", groups) for bound in principal.bounds)
 
 
-def _covers(models: Sequence[str], name: str) -> bool:
+def covers(models: Sequence[str], name: str) -> bool:
     if name in models:
         return True
     return any(entry in _EVERY_MODEL or ("*" in entry and _pattern(entry).fullmatch(name)) for entry in models)

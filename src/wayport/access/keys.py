@@ -68,6 +68,7 @@ class KeyFields(Struct, kw_only=True, frozen=True):
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
+    project_id: str | None = None
     role: Role | None = None
     models: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()
@@ -107,6 +108,7 @@ class KeyFilter(Struct, kw_only=True, frozen=True):
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
+    project_id: str | None = None
     created_by: str | None = None
     blocked: bool | None = None
     within: Visible | None = None
@@ -231,7 +233,12 @@ class Keys:
             return list(await connection.scalars(wanted))
 
     async def hashes_where(
-        self, *, user_ids: Sequence[str] = (), team_ids: Sequence[str] = (), organization_ids: Sequence[str] = ()
+        self,
+        *,
+        user_ids: Sequence[str] = (),
+        team_ids: Sequence[str] = (),
+        organization_ids: Sequence[str] = (),
+        project_ids: Sequence[str] = (),
     ) -> list[str]:
         """The keys of any of them."""
         of_their_teams = select(teams.c.id).where(teams.c.organization_id.in_(list(organization_ids)))
@@ -239,6 +246,7 @@ class Keys:
             keys.c.user_id.in_(list(user_ids)),
             keys.c.team_id.in_(list(team_ids)),
             keys.c.organization_id.in_(list(organization_ids)),
+            keys.c.project_id.in_(list(project_ids)),
             keys.c.team_id.in_(of_their_teams),
         )
         async with self._database.read() as connection:
@@ -328,7 +336,7 @@ SORTS: dict[str, ColumnElement[Any]] = {
 
 
 def _condition(wanted: KeyFilter) -> ColumnElement[bool]:
-    columns = ("key_hash", "key_alias", "user_id", "team_id", "organization_id", "created_by", "blocked")
+    columns = ("key_hash", "key_alias", "user_id", "team_id", "organization_id", "project_id", "created_by", "blocked")
     conditions: list[ColumnElement[bool]] = [
         keys.c[name] == value for name in columns if (value := getattr(wanted, name)) is not None
     ]

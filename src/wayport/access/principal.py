@@ -135,6 +135,7 @@ class Principal(Struct, kw_only=True, frozen=True, omit_defaults=True):
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
+    project_id: str | None = None
     role: Role | None = None
     """None: may call models and look at itself"""
     models: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from wayport.access.members import Member, Members
 from wayport.access.organizations import Organization, Organizations
 from wayport.access.people import User, Users
 from wayport.access.principal import AskedFor, Holder, ModelBound, Principal, Scope
+from wayport.access.projects import Project, Projects
 from wayport.access.rows import Managed, Rows
 from wayport.access.stored import holder_of, plain_limits
 from wayport.access.tags import Tag, Tags
@@ -38,9 +39,9 @@ class _Above(Struct, kw_only=True):
 
     user: User | None = None
     team: Team | None = None
+    project: Project | None = None
     organization: Organization | None = None
     member: Member | None = None
-    organization_member: Member | None = None
 
 
 class Principals:
@@ -66,6 +67,7 @@ class Principals:
         self._customer_default = customer_default
         self._users = Users(database, clock=clock)
         self._teams = Teams(database, clock=clock)
+        self._projects = Projects(database, clock=clock)
         self._organizations = Organizations(database, clock=clock)
         self._members = Members(database, clock=clock)
         self._customers = Customers(database, clock=clock)
@@ -122,6 +124,7 @@ class Principals:
         above = _Above()
         above.user = await _maybe(self._users, connection, key.user_id)
         above.team = await _maybe(self._teams, connection, key.team_id)
+        above.project = await _maybe(self._projects, connection, key.project_id)
         organization_id = key.organization_id or (above.team.organization_id if above.team is not None else None)
         above.organization = await _maybe(self._organizations, connection, organization_id)
         if key.user_id is not None and above.team is not None:
@@ -133,6 +136,7 @@ class Principals:
         names = {
             key.settings.get("budget_id"),
             above.organization.budget_id if above.organization is not None else None,
+            above.project.budget_id if above.project is not None else None,
             above.member.settings.get("budget_id") if above.member is not None else None,
         }
         return {name: await self._budget(connection, name) for name in names if isinstance(name, str)}
@@ -144,7 +148,7 @@ class Principals:
     async def _groups(self, connection: AsyncConnection, key: Key, above: _Above) -> dict[str, tuple[str, ...]]:
         """Access groups that some list of models names, with their models."""
         named = {*key.models, *_group_ids(key.settings)}
-        for row in (above.user, above.team, above.organization):
+        for row in (above.user, above.team, above.project, above.organization):
             if row is not None:
                 named |= {*row.models, *_group_ids(row.settings)}
         return await groups_in(connection, named - EVERY_MODEL)
@@ -169,10 +173,11 @@ class Principals:
             user_id=key.user_id,
             team_id=key.team_id,
             organization_id=organization.id if organization is not None else key.organization_id,
+            project_id=key.project_id,
             role=key.role or (user.role if user is not None else None),
             models=_expanded(key.models, key.settings, groups),
             routes=key.routes,
-            tags=tuple(dict.fromkeys((*key.tags, *_words(team.metadata.get("tags") if team is not None else None)))),
+            tags=tuple(dict.fromkeys((*key.tags, *_tags(team), *_tags(above.project)))),
             metadata=json.encode(key.metadata) if key.metadata else None,
             expires_s=until_s,
             blocked=key.blocked or blocked_by is not None,
@@ -204,6 +209,8 @@ class Principals:
                     "team_member", f"{team.id}/{member.user_id}", limits, member.email, member.settings.get("budget_id")
                 )
             add("team", team.id, team.limits, team.alias)
+        if (project := above.project) is not None:
+            add("project", project.id, project.limits, project.alias, project.budget_id)
         if organization is not None:
             add("organization", organization.id, organization.limits, organization.alias, organization.budget_id)
         return (*(holder for holder in found if holder is not None), *self._gateway())
@@ -241,17 +248,21 @@ def _member_defaults(team: Team) -> dict[str, Any]:
 
 
 def _blocked_by(above: _Above) -> str | None:
-    for name, row in (("Team", above.team), ("User", above.user), ("Organization", above.organization)):
+    rows = (
+        ("Project", above.project), ("Team", above.team), ("User", above.user), ("Organization", above.organization),
+    )  # fmt: skip
+    for name, row in rows:
         if row is not None and row.blocked:
             return f"{name}={row.id}"
     return None
 
 
 def _bounds(above: _Above, groups: dict[str, tuple[str, ...]]) -> tuple[ModelBound, ...]:
-    """A team's key is bound by its team's list, a personal one by its user's; both by the organisation's."""
+    """A team's key is bound by its team's list and its project's, a personal one by its user's; both by the organisation's."""
     found = []
-    rows: tuple[tuple[Scope, User | Team | Organization | None], ...] = (
+    rows: tuple[tuple[Scope, User | Team | Project | Organization | None], ...] = (
         ("team", above.team),
+        ("project", above.project),
         ("user", above.user if above.team is None else None),
         ("organization", above.organization),
     )
@@ -271,6 +282,10 @@ def _expanded(models: Sequence[str], settings: dict[str, Any], groups: dict[str,
         return ()
     inside = [model for name in (*models, *_group_ids(settings)) for model in groups.get(name, ())]
     return tuple(dict.fromkeys((*models, *inside)))
+
+
+def _tags(row: Team | Project | None) -> tuple[str, ...]:
+    return _words(row.metadata.get("tags")) if row is not None else ()
 
 
 def _group_ids(settings: dict[str, Any]) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ _LISTED = 20
 _SPANS = {60: "minute", 3600: "hour", 86_400: "day"}
 _LITELLM_SCOPES = {
     "key": "api_key", "team_member": "TeamMember", "team": "Team", "user": "User", "organization": "Organization",
-    "end_user": "EndUser", "tag": "Tag", "gateway": "Proxy", "model": "Model",
+    "project": "Project", "end_user": "EndUser", "tag": "Tag", "gateway": "Proxy", "model": "Model",
 }  # fmt: skip
+_UNBLOCK = {"Project": "/project/update", "User": "/user/update", "Organization": "/organization/update"}
 
 
 def shown(key: bytes) -> str:
@@ -59,7 +60,8 @@ def expired_key(compat: Compat, key: bytes) -> WayportError:
 def blocked_key(compat: Compat, key: bytes, *, by: str | None = None) -> WayportError:
     """`by`: who is blocked, if not the key itself (`Team=blue`)."""
     if compat == "litellm":
-        text = f"{by} is blocked. Update via `/team/unblock`" if by else "Key is blocked. Update via `/key/unblock`"
+        route = _UNBLOCK.get((by or "").partition("=")[0], "/team/unblock")
+        text = f"{by} is blocked. Update via `{route}`" if by else "Key is blocked. Update via `/key/unblock`"
         return _typed(Unauthenticated(f"Authentication Error, {text} if you're admin."), "auth_error")
     if by:
         return Unauthenticated(f"The API key {shown(key)} is refused: {by} is blocked.", code="key_blocked")

@@ -13,12 +13,13 @@ from wayport.core.clock import Clock
 from wayport.core.errors import BadRequest
 from wayport.observe.alerts import Holding
 from wayport.storage.database import Database
-from wayport.storage.tables import budget_spend, keys, organizations, spend, teams, users
+from wayport.storage.tables import budget_spend, keys, organizations, projects, spend, teams, users
 
 _TABLES: tuple[tuple[Scope, Table, str, str], ...] = (
     ("key", keys, "key_hash", "key_alias"),
     ("user", users, "id", "alias"),
     ("team", teams, "id", "alias"),
+    ("project", projects, "id", "alias"),
     ("organization", organizations, "id", "alias"),
 )
 

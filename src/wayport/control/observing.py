@@ -257,6 +257,7 @@ _BUDGET_LABELS: dict[str, Callable[[str, str], dict[str, str]]] = {
     "key": lambda holder, shown: {"hashed_api_key": holder, "api_key_alias": shown if shown != holder else "None"},
     "team": lambda holder, shown: {"team": holder, "team_alias": shown if shown != holder else "None"},
     "user": lambda holder, _: {"user": holder},
+    "project": lambda holder, shown: {"project_id": holder, "project_alias": shown if shown != holder else "None"},
     "organization": lambda holder, shown: {"org_id": holder, "org_alias": shown if shown != holder else "None"},
 }
 

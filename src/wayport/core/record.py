@@ -81,6 +81,7 @@ class CallRecord(Struct, kw_only=True, omit_defaults=True):
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
+    project_id: str | None = None
     end_user: str | None = None
     tags: list[str] = field(default_factory=list)
     session_id: str | None = None

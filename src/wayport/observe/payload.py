@@ -211,6 +211,7 @@ def _metadata(record: CallRecord) -> dict[str, Any]:
         "user_api_key_user_id": record.user_id,
         "user_api_key_team_id": record.team_id,
         "user_api_key_org_id": record.organization_id,
+        "user_api_key_project_id": record.project_id,
         "user_api_key_end_user_id": record.end_user,
         "user_api_key_request_route": record.route,
         "spend_logs_metadata": given.get("spend_logs_metadata"),

@@ -130,6 +130,7 @@ class Admit:
             user_id=principal.user_id,
             team_id=principal.team_id,
             organization_id=principal.organization_id,
+            project_id=principal.project_id,
             end_user=call.end_user,
             tags=[*dict.fromkeys((*principal.tags, *call.tags))],
             model_asked=call.model_asked,

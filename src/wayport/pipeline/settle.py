@@ -105,6 +105,7 @@ class Settlement:
             user_id=principal.user_id,
             team_id=principal.team_id,
             organization_id=principal.organization_id,
+            project_id=principal.project_id,
             end_user=call.end_user,
             tags=_tags(principal.tags, call.tags),
             session_id=call.session_id,

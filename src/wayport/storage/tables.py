@@ -31,6 +31,7 @@ keys = Table(
     Column("user_id", Text),
     Column("team_id", Text),
     Column("organization_id", Text),
+    Column("project_id", Text),
     Column("role", Text),
     Column("models", JSON, nullable=False),
     Column("routes", JSON, nullable=False),
@@ -46,6 +47,7 @@ keys = Table(
     Column("updated_by", Text),
     Index("wayport_keys_user", "user_id"),
     Index("wayport_keys_team", "team_id"),
+    Index("wayport_keys_project", "project_id"),
     Index("wayport_keys_created", "created_s"),
 )
 """the keys that we issue; `settings` keeps the fields of a key that nothing here reads, to give them back"""
@@ -163,6 +165,16 @@ teams = _managed(
     Column("models", JSON, nullable=False),
     Index("wayport_teams_organization", "organization_id"),
 )
+
+projects = _managed(
+    "projects",
+    Column("alias", Text),
+    Column("team_id", Text, nullable=False),
+    Column("budget_id", Text),
+    Column("models", JSON, nullable=False),
+    Index("wayport_projects_team", "team_id"),
+)
+"""parts of a team with keys and limits of their own"""
 
 organizations = _managed(
     "organizations",

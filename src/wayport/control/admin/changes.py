@@ -14,10 +14,11 @@ async def tell(
     user_ids: Sequence[str] = (),
     team_ids: Sequence[str] = (),
     organization_ids: Sequence[str] = (),
+    project_ids: Sequence[str] = (),
 ) -> None:
     """Whoever has a key of any of these is looked up again at its next call."""
     found = await parts.stores.hashes_of(
-        hashes, user_ids=user_ids, team_ids=team_ids, organization_ids=organization_ids
+        hashes, user_ids=user_ids, team_ids=team_ids, organization_ids=organization_ids, project_ids=project_ids
     )
     if found:
         parts.invalidate(found)

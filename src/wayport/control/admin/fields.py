@@ -158,6 +158,14 @@ def show_spend(spent_nano_usd: int, limits: Mapping[str, Any]) -> float:
     return usd(max(0, spent_nano_usd - int(limits.get("spend_before_nano_usd", 0))))
 
 
+def with_tags(kept: Given, given: Given, before: Managed | None) -> None:
+    """Tags of teams and projects stand in their metadata."""
+    if "tags" in given:
+        metadata = kept.get("metadata")
+        known = metadata if metadata is not None else (before.metadata if before is not None else {})
+        kept["metadata"] = {**known, "tags": given["tags"] or []}
+
+
 def show_row(row: Managed) -> dict[str, Any]:
     """What every managed row says of itself."""
     return {

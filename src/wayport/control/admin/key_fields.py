@@ -23,6 +23,7 @@ COLUMNS = {
     "user_id": "user_id",
     "team_id": "team_id",
     "organization_id": "organization_id",
+    "project_id": "project_id",
     "role": "role",
     "models": "models",
     "allowed_routes": "routes",
@@ -53,6 +54,7 @@ class KeyWishes(Bounded):
     user_id: Id | None = None
     team_id: Id | None = None
     organization_id: Id | None = None
+    project_id: Id | None = Field(default=None, description="A project of its team.")
     tags: Words | None = None
     metadata: dict[str, Any] | None = None
     aliases: dict[Name, Name] | None = Field(default=None, description="Names that its calls may say for other models.")
@@ -164,6 +166,7 @@ def shape(key: Key, now_s: float, *, calendar: bool) -> dict[str, Any]:
         "user_id": key.user_id,
         "team_id": key.team_id,
         "organization_id": key.organization_id,
+        "project_id": key.project_id,
         "role": key.role,
         "allowed_routes": list(key.routes),
         "tags": list(key.tags),

@@ -7,13 +7,16 @@ from msgspec import structs
 from wayport.access import refusals
 from wayport.access.duration import after
 from wayport.access.keys import Key, KeyFields, KeyFilter, Visible
+from wayport.access.projects import Project
 from wayport.access.roles import NOBODYS_USER, Standing
 from wayport.access.teams import Team
 from wayport.control.admin.parts import Parts
 from wayport.core.errors import BadRequest, PermissionDenied, RouteNotFound, WayportError
 
 # What nobody may give its own key: only those who lead where it belongs.
-_LED = frozenset({"role", "blocked", "spend", "team_id", "organization_id", "user_id", "temp_budget_increase"})
+_LED = frozenset(
+    {"role", "blocked", "spend", "team_id", "organization_id", "project_id", "user_id", "temp_budget_increase"}
+)
 # What the owner of a key that somebody else made may say of it.
 _HARMLESS = frozenset({"key_alias", "metadata"})
 
@@ -61,6 +64,9 @@ def leads(standing: Standing, key: Key, team: Team | None) -> bool:
 
 async def owner_of_new(standing: Standing, fields: KeyFields, parts: Parts, route: str) -> KeyFields:
     """The key as this caller may make it. Raises `PermissionDenied`."""
+    if fields.project_id is not None:
+        project = await _project(standing, fields.project_id, fields.team_id, parts)
+        fields = structs.replace(fields, team_id=project.team_id)
     if standing.manages_all:
         if fields.user_id is None and route == "/key/generate":
             # LiteLLM's keys made by the master key belong to this user.
@@ -80,6 +86,21 @@ async def owner_of_new(standing: Standing, fields: KeyFields, parts: Parts, rout
     if fields.user_id not in (None, standing.user_id):
         raise not_yours_to_give("user_id")
     return structs.replace(fields, user_id=standing.user_id)
+
+
+async def _project(standing: Standing, project_id: str, team_id: str | None, parts: Parts) -> Project:
+    """The project of which a key of this team is to be. Raises `PermissionDenied`, `BadRequest`, `RouteNotFound`."""
+    project = await parts.stores.projects.find(project_id)
+    team = await parts.stores.team_of(project.team_id) if project is not None else None
+    if not standing.sees_all and (team is None or not standing.sees_team(team)):
+        raise not_yours_to_give("project_id")
+    if project is None:
+        raise RouteNotFound(f"There is no project {project_id}.", param="project_id", code="project_not_found")
+    if team_id not in {None, project.team_id}:
+        raise BadRequest(
+            f"The project {project_id} belongs to the team {project.team_id}, the key to {team_id}.", param="project_id"
+        )
+    return project
 
 
 async def _for_team(standing: Standing, fields: KeyFields, team: Team | None, parts: Parts) -> KeyFields:
@@ -103,7 +124,12 @@ async def _for_team(standing: Standing, fields: KeyFields, team: Team | None, pa
 
 
 async def check_change(standing: Standing, key: Key, given: dict[str, Any], parts: Parts) -> None:
-    """Raises `PermissionDenied` for fields that this caller may not give this key."""
+    """Raises `PermissionDenied` for fields that this caller may not give this key. A key that joins a project joins its
+    team, too.
+    """
+    project_id = given.get("project_id", key.project_id)
+    if project_id is not None and {"project_id", "team_id"} & given.keys():
+        given["team_id"] = (await _project(standing, project_id, given.get("team_id", key.team_id), parts)).team_id
     if standing.manages_all:
         return
     changed = {name for name, value in given.items() if not _same(key, name, value)}
@@ -128,7 +154,8 @@ async def check_change(standing: Standing, key: Key, given: dict[str, Any], part
 
 
 def _same(key: Key, name: str, value: Any) -> bool:
-    return name in {"role", "blocked", "team_id", "organization_id", "user_id"} and getattr(key, name) == value
+    owners = {"role", "blocked", "team_id", "organization_id", "project_id", "user_id"}
+    return name in owners and getattr(key, name) == value
 
 
 def not_yours_to_give(field: str) -> WayportError:

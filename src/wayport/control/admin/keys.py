@@ -107,6 +107,7 @@ def _looking(router: APIRouter, parts: Parts) -> None:
         user_id: str | None = None,
         team_id: str | None = None,
         organization_id: str | None = None,
+        project_id: str | None = None,
         key_hash: str | None = None,
         key_alias: str | None = None,
         return_full_object: bool = False,  # noqa: FBT001, FBT002 (as above)
@@ -122,6 +123,7 @@ def _looking(router: APIRouter, parts: Parts) -> None:
             user_id=user_id or None,
             team_id=team_id or None,
             organization_id=organization_id or None,
+            project_id=project_id or None,
         )
         wanted = await rules.listed(standing, wanted, parts, with_teams=include_team_keys)
         found = await parts.keys.page(

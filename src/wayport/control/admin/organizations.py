@@ -193,6 +193,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         old = await stores.hashes_of(hashes)
         await stores.organizations.delete(ids)
         await stores.teams.delete(team_ids)
+        await stores.projects.forget_teams(team_ids)
         await stores.members.forget_groups("team", team_ids)
         await stores.members.forget_groups("organization", ids)
         await parts.keys.delete(hashes)

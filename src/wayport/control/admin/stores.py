@@ -11,6 +11,7 @@ from wayport.access.members import Member, Members
 from wayport.access.organizations import Organizations
 from wayport.access.people import Users
 from wayport.access.principal import Principal
+from wayport.access.projects import Project, Projects
 from wayport.access.roles import NOBODYS_USER, Standing
 from wayport.access.spent import Spent
 from wayport.access.tags import Tags
@@ -24,6 +25,7 @@ class Stores:
         self.keys = keys
         self.users = Users(database, clock=clock)
         self.teams = Teams(database, clock=clock)
+        self.projects = Projects(database, clock=clock)
         self.organizations = Organizations(database, clock=clock)
         self.members = Members(database, clock=clock)
         self.customers = Customers(database, clock=clock)
@@ -42,6 +44,9 @@ class Stores:
     async def team_of(self, team_id: str | None) -> Team | None:
         return None if team_id is None else await self.teams.find(team_id)
 
+    async def project_of(self, project_id: str | None) -> Project | None:
+        return None if project_id is None else await self.projects.find(project_id)
+
     async def hashes_of(
         self,
         hashes: Sequence[str] = (),
@@ -49,12 +54,13 @@ class Stores:
         user_ids: Sequence[str] = (),
         team_ids: Sequence[str] = (),
         organization_ids: Sequence[str] = (),
+        project_ids: Sequence[str] = (),
     ) -> list[str]:
         """The hashes under which a worker may remember any of these, replaced keys included."""
         found = list(hashes)
-        if user_ids or team_ids or organization_ids:
+        if user_ids or team_ids or organization_ids or project_ids:
             found += await self.keys.hashes_where(
-                user_ids=user_ids, team_ids=team_ids, organization_ids=organization_ids
+                user_ids=user_ids, team_ids=team_ids, organization_ids=organization_ids, project_ids=project_ids
             )
         return [*found, *await self.keys.old_hashes(found)] if found else []
 

@@ -13,7 +13,7 @@ from wayport.access.roles import MEMBER_ROUTES, Standing
 from wayport.access.rows import Patch
 from wayport.access.teams import Team
 from wayport.control.admin import changes
-from wayport.control.admin.fields import Given, patch_of
+from wayport.control.admin.fields import Given, patch_of, with_tags
 from wayport.control.admin.key_fields import shape as key_shape
 from wayport.control.admin.parts import Parts, sees_all
 from wayport.control.admin.stores import name_of
@@ -70,10 +70,7 @@ async def shown(rows: list[Team], parts: Parts) -> list[dict[str, Any]]:
 
 def _patch(given: Given, now_s: float, *, before: Team | None = None) -> Patch:
     kept = {name: value for name, value in given.items() if name not in PASSING}
-    if "tags" in given:
-        metadata = kept.get("metadata")
-        known = metadata if metadata is not None else (before.metadata if before is not None else {})
-        kept["metadata"] = {**known, "tags": given["tags"] or []}
+    with_tags(kept, given, before)
     return patch_of(kept, COLUMNS, now_s, before=before.limits if before is not None else None)
 
 
@@ -259,6 +256,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         hashes = await parts.keys.hashes_where(team_ids=ids)
         old = await stores.hashes_of(hashes)
         await stores.teams.delete(ids)
+        await stores.projects.forget_teams(ids)
         await stores.members.forget_groups("team", ids)
         await parts.keys.delete(hashes)
         if old:
