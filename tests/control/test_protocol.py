@@ -23,6 +23,9 @@ from wayport.control.protocol import (
     PrincipalAsked,
     Recalled,
     SnapshotPushed,
+    ThoughtsAsked,
+    ThoughtsFound,
+    ThoughtsTold,
     TurnForgotten,
     TurnPut,
     TurnsAnswered,
@@ -64,6 +67,9 @@ EVERY: list[Message] = [
     HolderAnswered(id=21, unavailable="the database is away"),
     Claimed(id=22, claim=Claim(counter="key:a|requests/60", kind="requests", limit=10, per_s=60, need=1)),
     Granted(id=22, grant=Grant(counter="key:a|requests/60", window=3, ends_in_s=59.5, granted=1, number=1)),
+    ThoughtsTold(thoughts={b"name": b"thought"}),
+    ThoughtsAsked(id=1, names=(b"name",)),
+    ThoughtsFound(id=1, thoughts={b"name": b"thought"}),
     Recalled(counter="key:a|requests/60"),
 ]
 

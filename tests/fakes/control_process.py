@@ -76,7 +76,7 @@ class ControlProcess:
                 pass_fds=(file.fileno(),),
                 stderr=log,
                 cwd=ROOT,
-                env={**self._environ, "PATH": os.defpath},
+                env={**self._environ, "PATH": os.defpath, "PYTHONPATH": str(ROOT / "src")},
             )
 
     def tell(self, number: signal.Signals) -> None:

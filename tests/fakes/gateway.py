@@ -31,6 +31,7 @@ from wayport.core.errors import Unavailable
 from wayport.core.record import CallRecord
 from wayport.core.secret import key_hash
 from wayport.core.tasks import Tasks
+from wayport.core.thought import ThoughtStore
 from wayport.server.app import Worker
 from wayport.server.listen import Listening, bind
 from wayport.upstream.transport import Transport
@@ -98,6 +99,7 @@ async def gateway(
     *,
     key: str | None = MASTER_KEY,
     hold_max_s: float = 10.0,
+    thoughts: ThoughtStore | None = None,
     **options: Any,
 ) -> AsyncIterator[Gateway]:
     """`config`: the file's text, None: no file. `key`: what the client sends (and the master key, unless configured)."""
@@ -122,6 +124,7 @@ async def gateway(
             build(settings),
             control=keys,
             conversations=keys.turns,
+            thoughts=thoughts,
             transport=transport,
             tasks=tasks,
             journal=records,

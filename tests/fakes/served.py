@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+_SOURCE = str(Path(__file__).parents[2] / "src")
 _URL = re.compile(r"on (https?://\S+)")
 
 
@@ -80,7 +81,7 @@ async def serving(
         *(() if "--port" in arguments else ("--port", "0")),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.defpath, "HOME": str(data_dir), **(environ or {})},
+        env={"PATH": os.defpath, "HOME": str(data_dir), "PYTHONPATH": _SOURCE, **(environ or {})},
         cwd=cwd,
     )
     output: list[str] = []

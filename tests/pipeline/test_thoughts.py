@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.gateway import Gateway, gateway
+from tests.fakes.thoughts import KnownThoughts
 from tests.fakes.upstream import Behaviour, Upstream, json_answer, sse
 
 from wayport.dialects.neutral import (
@@ -19,7 +20,7 @@ from wayport.dialects.neutral import (
     Text,
     ToolCall,
 )
-from wayport.pipeline.thoughts import ThoughtMemory
+from wayport.pipeline.thoughts import MOST_SHARED_BYTES, ThoughtMemory
 
 SIGNED = Reasoning(text="I should look.", signature="sig", issuer="anthropic")
 CALL = ToolCall(id="call_1", name="look", arguments='{"where": "here", "deep": 1.0}')
@@ -30,7 +31,7 @@ def asked(*parts: Part) -> Request:
 
 
 def remembered(*parts: Part, tenant: str = "a", **bounds: int) -> ThoughtMemory:
-    memory = ThoughtMemory(**bounds)
+    memory = ThoughtMemory(None, **bounds)
     memory.remember(tenant, parts)
     return memory
 
@@ -146,6 +147,72 @@ def test_a_stream_is_remembered_when_its_choice_is_finished() -> None:
     request = asked(CALL)
     assert memory.restore("a", request) == 1
     assert request.messages[0].parts == [SIGNED, CALL]
+
+
+# --------------------------------------------------------------------------------------------------- shared with others
+async def test_what_another_worker_remembers_is_asked_for_and_put_back() -> None:
+    shelf = KnownThoughts()
+    ThoughtMemory(shelf).remember("a", [SIGNED, CALL])
+    other = ThoughtMemory(shelf)
+    request = asked(ToolCall(id="call_1", name="look", arguments='{"deep":1,"where":"here"}'))
+    assert other.restore("a", request) == 0
+    assert await other.recall("a", request) == 1
+    assert request.messages[0].parts[0] == SIGNED
+    # From now on it knows it itself.
+    assert other.restore("a", asked(CALL)) == 1
+    assert len(shelf.asked) == 1
+
+
+async def test_another_tenant_finds_nothing_of_it() -> None:
+    shelf = KnownThoughts()
+    ThoughtMemory(shelf).remember("a", [SIGNED, CALL])
+    request = asked(CALL)
+    assert await ThoughtMemory(shelf).recall("b", request) == 0
+    assert request.messages[0].parts == [CALL]
+
+
+async def test_nothing_is_asked_that_the_client_sent_or_that_is_known() -> None:
+    shelf = KnownThoughts()
+    memory = ThoughtMemory(shelf)
+    signed = ToolCall(id="call_2", name="look", arguments="{}", signature="s")
+    assert await memory.recall("a", asked(SIGNED, CALL)) == 0
+    assert await memory.recall("a", asked(signed)) == 0
+    assert await memory.recall("a", asked(Text(text="No call."))) == 0
+    memory.remember("a", [SIGNED, CALL])
+    assert await memory.recall("a", asked(CALL)) == 0
+    assert shelf.asked == []
+
+
+async def test_what_nobody_knows_of_an_earlier_turn_is_asked_once() -> None:
+    shelf = KnownThoughts()
+    memory = ThoughtMemory(shelf)
+    later = ToolCall(id="call_2", name="look", arguments="{}")
+    messages = [Message(role="assistant", parts=[CALL]), Message(role="assistant", parts=[later])]
+    for _ in range(2):
+        assert await memory.recall("a", Request(dialect="openai_chat", model="m", messages=messages)) == 0
+    assert [len(names) for names in shelf.asked] == [2, 1]
+    # The latest turn's is asked for again: another worker may have been about to tell.
+    ThoughtMemory(shelf).remember("a", [SIGNED, later])
+    assert await memory.recall("a", Request(dialect="openai_chat", model="m", messages=messages)) == 1
+
+
+async def test_a_store_that_is_away_or_tells_nonsense_harms_nobody() -> None:
+    shelf = KnownThoughts()
+    ThoughtMemory(shelf).remember("a", [SIGNED, CALL])
+    shelf.away = True
+    assert await ThoughtMemory(shelf).recall("a", asked(CALL)) == 0
+    shelf.away = False
+    shelf.thoughts = dict.fromkeys(shelf.thoughts, b"\xc1")
+    assert await ThoughtMemory(shelf).recall("a", asked(CALL)) == 0
+
+
+async def test_answers_without_thoughts_and_huge_ones_are_not_shared() -> None:
+    shelf = KnownThoughts()
+    memory = ThoughtMemory(shelf)
+    memory.remember("a", [Text(text="Looking."), CALL])
+    memory.remember("a", [Reasoning(text="x" * MOST_SHARED_BYTES), CALL])
+    assert shelf.thoughts == {}
+    assert len(memory) == 1
 
 
 # ------------------------------------------------------------------------------------------------- through the gateway
@@ -361,3 +428,46 @@ models: {{m: anthropic/claude-sonnet-4-5, d: deepseek/deepseek-reasoner, g: gemi
         for other in (deepseek, google):
             assert b"I should look." not in other.requests[0].body
             assert b"c2ln" not in other.requests[0].body
+
+
+# -------------------------------------------------------------------------------------------- turns that change workers
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "model", ["anthropic/claude-sonnet-4-5", "gemini/gemini-3-pro-preview", "deepseek/deepseek-reasoner"]
+)
+async def test_a_turn_that_comes_to_another_worker_has_its_thoughts(model: str, stream: bool) -> None:
+    provider = model.partition("/")[0]
+    answers: dict[str, Behaviour] = {
+        "anthropic": claude(stream=stream),
+        "gemini": sse(b"data: " + json.dumps(GEMINI).encode() + b"\n\n") if stream else json_answer(GEMINI),
+        "deepseek": deepseek_stream() if stream else json_answer(DEEPSEEK),
+    }
+    whole = {"anthropic": CLAUDE, "gemini": GEMINI, "deepseek": DEEPSEEK}[provider]
+    shelf = KnownThoughts()
+    async with Upstream([answers[provider], json_answer(whole), json_answer(whole)]) as upstream:
+        config = f"""
+providers: {{{provider}: {{api_base: "{upstream.url}", api_key: x}}}}
+models: {{m: {model}}}
+"""
+        async with gateway(config, thoughts=shelf) as one, gateway(config, thoughts=shelf) as two:
+            call = await call_of(one, stream=stream)
+            assert (await two.ask(conversation(call))).status_code == 200
+            assert (await two.ask({**conversation(call), "tools": None})).status_code == 200
+        told = upstream.requests[1].body
+        proof = {"anthropic": b'"c2ln"', "gemini": b'"c2lnbmF0dXJl"', "deepseek": b'"I should look."'}[provider]
+        assert proof in told
+        # Only a turn with tools is worth asking for.
+        assert len(shelf.asked) == 1
+
+
+async def test_a_target_that_takes_no_thoughts_back_asks_nobody() -> None:
+    shelf = KnownThoughts()
+    plain: dict[str, Any] = {"id": "call_1", "function": {"name": "look", "arguments": "{}"}}
+    async with Upstream([json_answer(DEEPSEEK)]) as upstream:
+        config = f"""
+providers: {{openai: {{api_base: "{upstream.url}", api_key: x}}}}
+models: {{m: openai/gpt-4o}}
+"""
+        async with gateway(config, thoughts=shelf) as wayport:
+            assert (await wayport.ask(conversation(plain))).status_code == 200
+    assert shelf.asked == []

@@ -26,12 +26,16 @@ from wayport.control.protocol import (
     PrincipalAsked,
     Recalled,
     SnapshotPushed,
+    ThoughtsAsked,
+    ThoughtsFound,
+    ThoughtsTold,
     TurnForgotten,
     TurnPut,
     TurnsAnswered,
 )
 from wayport.control.server import Lookup
 from wayport.control.sockets import short_name
+from wayport.control.thoughts import RemoteThoughts
 from wayport.control.turns import RemoteTurns
 from wayport.core.errors import Unavailable
 from wayport.core.lease import Claim, Grant
@@ -99,6 +103,7 @@ class SocketControl:
         self._last_id = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self.turns = RemoteTurns(self._ask)
+        self.thoughts = RemoteThoughts(self._ask_now, self._say)
 
     @property
     def connected(self) -> bool:
@@ -144,8 +149,17 @@ class SocketControl:
 
     def state(self, claim: Claim) -> None:
         """Tells what we have of a limit. While nobody listens it is lost, and told when we are connected again."""
+        self._say(Claimed(id=0, claim=claim))
+
+    def _say(self, message: Message) -> None:
         if self._connection is not None:
-            self._connection.send(Claimed(id=0, claim=claim))
+            self._connection.send(message)
+
+    async def _ask_now(self, question: Callable[[int], Message]) -> Answer:
+        """An answer that is not worth waiting for where nobody listens. Raises `Unavailable`."""
+        if not self.connected:
+            raise Unavailable("The control process is away.")
+        return await self._ask(question)
 
     async def _ask(self, question: Callable[[int], Message]) -> Answer:
         """The answer to a question that `question` makes of its id. Raises `Unavailable`."""
@@ -188,7 +202,7 @@ class SocketControl:
 
     def _hear(self, _: Connection, message: Message) -> None:
         match message:
-            case PrincipalAnswered() | TurnsAnswered() | HolderAnswered() | Granted():
+            case PrincipalAnswered() | TurnsAnswered() | HolderAnswered() | Granted() | ThoughtsFound():
                 self._timeout_s = self._later_timeout_s
                 answer = self._waiting.get(message.id)
                 if answer is not None and not answer.done():
@@ -213,6 +227,8 @@ class SocketControl:
                 | TurnForgotten()
                 | HolderAsked()
                 | Claimed()
+                | ThoughtsTold()
+                | ThoughtsAsked()
             ):
                 log.warning("the control process said what only workers say", extra={"what": type(message).__name__})
             case _:

@@ -87,6 +87,7 @@ class ControlProcess:
         address = read_address(settings.storage.database_url.reveal() or None, data_dir)
         self._server = server
         self._tasks = tasks
+        self._clock = clock
         self.database = Database(address, clock=clock, on_change=lambda state: server.tell_database(state.status))
         self.keys = Keys(self.database, clock=clock)
         self.principals = Principals(self.database, self.keys, clock=clock, calendar=settings.compat == "litellm")
@@ -188,6 +189,7 @@ class ControlProcess:
             self._tasks.start(self._add_stored_models(), name="stored models")
             self._server.answer_with(self.principals.principal)
             self._server.keep_turns_in(self.conversations)
+            self._share_thoughts(stack)
             self._tasks.start(self.conversations.run(), name="conversations")
             self._server.lease_from(self.sharing.lessor, self.principals.holder)
             self._tasks.start(self.sharing.run(self.drain), name="sharing")
@@ -229,6 +231,17 @@ class ControlProcess:
             await self._drain_the_rest()
             observing.cancel()
             await asyncio.gather(observing, return_exceptions=True)
+
+    def _share_thoughts(self, stack: AsyncExitStack) -> None:
+        url = self._settings.storage.redis_url
+        if url is None or not url.reveal():
+            return
+        from wayport.storage.redis_thoughts import RedisThoughts  # noqa: PLC0415 (heavy, and rarely used)
+
+        cipher = Cipher(salt_key(self._settings), purpose="thoughts")
+        shared = RedisThoughts(url.reveal(), cipher, tasks=self._tasks, clock=self._clock)
+        stack.push_async_callback(shared.close)
+        self._server.share_thoughts(shared)
 
     async def _drain_the_rest(self) -> None:
         """The workers have ended before us: what they wrote last goes into the database now, if it is there."""

@@ -135,6 +135,22 @@ class TurnsAnswered(Struct, kw_only=True, frozen=True, tag="turns"):
     unavailable: str | None = None
 
 
+class ThoughtsTold(Struct, kw_only=True, frozen=True, tag="thoughts_told"):
+    """What led to tool calls that a worker has passed on. Not answered."""
+
+    thoughts: dict[bytes, bytes]
+
+
+class ThoughtsAsked(Struct, kw_only=True, frozen=True, tag="thoughts_asked"):
+    id: int
+    names: tuple[bytes, ...]
+
+
+class ThoughtsFound(Struct, kw_only=True, frozen=True, tag="thoughts"):
+    id: int
+    thoughts: dict[bytes, bytes]
+
+
 TurnQuestion = TurnPut | ChainAsked | ItemsAsked | TurnForgotten
 Message = (
     Hello
@@ -153,8 +169,11 @@ Message = (
     | Claimed
     | Granted
     | Recalled
+    | ThoughtsTold
+    | ThoughtsAsked
+    | ThoughtsFound
 )
-Answer = PrincipalAnswered | TurnsAnswered | HolderAnswered | Granted
+Answer = PrincipalAnswered | TurnsAnswered | HolderAnswered | Granted | ThoughtsFound
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode

@@ -24,14 +24,19 @@ from wayport.control.protocol import (
     PrincipalAsked,
     Recalled,
     SnapshotPushed,
+    ThoughtsAsked,
+    ThoughtsFound,
+    ThoughtsTold,
     TurnForgotten,
     TurnPut,
     TurnQuestion,
     TurnsAnswered,
 )
+from wayport.control.thoughts import Shelf
 from wayport.control.turns import answer_of
 from wayport.core.errors import Unavailable
 from wayport.core.tasks import Tasks
+from wayport.core.thought import ThoughtStore
 from wayport.core.turn import TurnStore
 
 log = logging.getLogger("wayport.control")
@@ -53,6 +58,7 @@ class ControlServer:
         self._database = DatabaseTold(status="waiting")
         self._lookup: asyncio.Future[Lookup] = asyncio.get_running_loop().create_future()
         self._turns: asyncio.Future[TurnStore] = asyncio.get_running_loop().create_future()
+        self._shelf = Shelf()
         self._connections: set[Connection] = set()
         self._workers: dict[Connection, Hello] = {}
         self._server: asyncio.Server | None = None
@@ -89,6 +95,10 @@ class ControlServer:
 
     def keep_turns_in(self, store: TurnStore) -> None:
         self._turns.set_result(store)
+
+    def share_thoughts(self, others: ThoughtStore) -> None:
+        """With other nodes, through `others`; before that they are shared by the workers of this one."""
+        self._shelf.others = others
 
     def push_snapshot(self, json: bytes) -> None:
         """To every worker, and to those that come later."""
@@ -142,6 +152,10 @@ class ControlServer:
                 self._tasks.start(self._answer_turns(connection, message), name="turns")
             case Claimed():
                 self._hear_claim(connection, message)
+            case ThoughtsTold():
+                self._shelf.put(message.thoughts)
+            case ThoughtsAsked():
+                self._tasks.start(self._answer_thoughts(connection, message), name="thoughts")
             case HolderAsked():
                 self._tasks.start(self._answer_holder(connection, message), name="holder")
             case (
@@ -153,6 +167,7 @@ class ControlServer:
                 | HolderAnswered()
                 | Granted()
                 | Recalled()
+                | ThoughtsFound()
             ):
                 log.warning("a worker said what only the control process says", extra={"what": type(message).__name__})
             case _:
@@ -191,3 +206,6 @@ class ControlServer:
 
     async def _answer_turns(self, connection: Connection, asked: TurnQuestion) -> None:
         connection.send(await answer_of(await asyncio.shield(self._turns), asked))
+
+    async def _answer_thoughts(self, connection: Connection, asked: ThoughtsAsked) -> None:
+        connection.send(ThoughtsFound(id=asked.id, thoughts=dict(await self._shelf.find(asked.names))))

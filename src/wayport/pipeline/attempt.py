@@ -14,6 +14,7 @@ from wayport.core.clock import Clock
 from wayport.core.errors import BadRequest, Fault, Unavailable, UpstreamFault
 from wayport.core.record import AttemptRecord
 from wayport.core.tasks import Tasks
+from wayport.core.thought import ThoughtStore
 from wayport.core.usage import Usage
 from wayport.dialects.dialect import Dialect
 from wayport.dialects.gemini_content_beside import encode_embed_response
@@ -69,11 +70,12 @@ class Attempt:
         follow_of: FollowOf,
         turns: Turns,
         tasks: Tasks,
+        thoughts: ThoughtStore | None = None,
         hold_max_s: float = 10.0,
     ) -> None:
         self._transport = transport
         self._targets = targets
-        self.thoughts = ThoughtMemory()
+        self.thoughts = ThoughtMemory(thoughts)
         self._prepare = Preparation(dialects=dialects, media=media, thoughts=self.thoughts)
         self._settle = settle
         self._credentials = credentials
@@ -111,6 +113,8 @@ class Attempt:
             return None
         if not deployment.base_url:
             return await self._echo(call, deployment)
+        if self._prepare.may_recall(call, deployment):
+            await self._prepare.recall(call, deployment)
         prepared = self._prepare.at_once(call, deployment) or await self._prepare.translated(call, deployment)
         target = self._targets.of(deployment, prepared.operation, stream=call.stream)
         lines = prepared.lines + forwarded(

@@ -78,6 +78,7 @@ class Call:
         "metadata",
         "model_asked",
         "neutral",
+        "neutral_with",
         "operation",
         "parent_span_id",
         "plan",
@@ -131,6 +132,8 @@ class Call:
         self.model_asked = ""
         self.stream = False
         self.neutral: Request | None = None
+        self.neutral_with: Fields = {}
+        """the deployment's parameters that are in it"""
         self.end_user: str | None = None
         self.tags: list[str] = []
         """of the call itself; those of its key are the principal's"""

@@ -22,7 +22,7 @@ from wayport.pipeline import cache_points
 from wayport.pipeline.betas import in_body
 from wayport.pipeline.call import Call
 from wayport.pipeline.params import under
-from wayport.pipeline.thoughts import ThoughtMemory, wants_back
+from wayport.pipeline.thoughts import ThoughtMemory, takes_back, wants_back
 from wayport.providers.provider import Operation
 from wayport.routing.snapshot import Deployment
 
@@ -35,7 +35,7 @@ _NATIVE: Mapping[DialectName, Operation] = {
 _MEDIA = (b'"image_url"', b'"file"', b'"document', b'"image"', b'"video_url"')
 _OPENAIS_NAMES = frozenset({"openai_chat", "openai_completions"})
 """dialects whose parameters are called as those of a deployment"""
-_CALLED = (b'"tool_calls"', b'"function_call"')
+_CALLED = (b'"tool_calls"', b'"function_call"', b'"tool_use"', b'"functionCall"')
 """where a history may hold tool calls"""
 _NO_TOOLS = ToolMap({})
 
@@ -76,6 +76,23 @@ class Preparation:
 
     def dialect(self, name: DialectName) -> Dialect:
         return self._dialects[name]
+
+    def may_recall(self, call: Call, deployment: Deployment) -> bool:
+        """Whether other workers may know what led to tool calls of this request's history."""
+        if self._thoughts.store is None or "tools" not in call.fields or call.principal is None:
+            return False
+        upstream, operation = self._route(call, deployment)
+        if operation == "embeddings" or not takes_back(upstream.name, deployment.profile):
+            return False
+        if upstream is call.dialect and not wants_back(deployment.profile):
+            # Clients of these dialects carry thoughts themselves.
+            return False
+        return any(word in call.client.body for word in _CALLED)
+
+    async def recall(self, call: Call, deployment: Deployment) -> None:
+        assert call.principal is not None
+        request = self.neutral(call, deployment)
+        call.thoughts_back += await self._thoughts.recall(tenant_of(call.principal), request)
 
     def at_once(self, call: Call, deployment: Deployment) -> Prepared | None:
         """The patched body, without waiting for anything; None if the call must be translated."""
@@ -143,9 +160,9 @@ class Preparation:
         )
 
     def neutral(self, call: Call, deployment: Deployment) -> Request:
-        """The request in neutral form with the deployment's own parameters; decoded once where there are none."""
+        """The request in neutral form with the deployment's own parameters; decoded once for all that have the same."""
         params = deployment.params
-        if call.neutral is not None and not params:
+        if call.neutral is not None and call.neutral_with == params:
             return call.neutral
         half = call.dialect.client
         assert half is not None
@@ -165,6 +182,7 @@ class Preparation:
         if conversation is not None:
             conversation.repeat(request)
         call.neutral = request
+        call.neutral_with = params
         return request
 
     def _embeddings(self, call: Call, deployment: Deployment, upstream: Dialect) -> Prepared:

@@ -3,10 +3,11 @@
 Providers want the thoughts (or a signature of them) that led to a tool call again with the tool's result; many clients
 know no field for them and drop them. They are remembered by whose call it was and what it said, and put back where they
 are missing; who may read them is the dialects' business, which give signed thoughts to their issuer only.
-Bounded, and one worker's: what another worker answered is not known here.
+Bounded. What another worker has passed on is asked of the store that workers share, once, and only for a turn that needs it.
 """
 
 import hashlib
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from wayport.core.errors import Unavailable
+from wayport.core.thought import ThoughtStore
 from wayport.dialects.dialect import Profile, StreamDecoder
 from wayport.dialects.neutral import (
     BlockClosed,
@@ -22,6 +25,7 @@ from wayport.dialects.neutral import (
     BlockOpened,
     ChoiceFinished,
     Delta,
+    DialectName,
     Message,
     Part,
     Reasoning,
@@ -32,10 +36,15 @@ from wayport.dialects.neutral import (
 from wayport.pipeline.framing import Splits
 from wayport.wire.sse import parse
 
+log = logging.getLogger("wayport.pipeline")
+
 MOST_ENTRIES = 10_000
 MOST_BYTES = 32 * 1024 * 1024
+MOST_SHARED_BYTES = 1024 * 1024
+"""of one call; what is larger stays with its worker"""
 _ENTRY_BYTES = 500
 """what an entry costs beside its text"""
+_MOST_ABSENT = 50_000
 
 
 def _number(text: str) -> float | int:
@@ -44,23 +53,41 @@ def _number(text: str) -> float | int:
     return int(number) if number.is_integer() else number
 
 
+_WITH_THOUGHTS = frozenset({"anthropic_messages", "bedrock_converse", "gemini_content", "openai_responses"})
 _arguments = msgspec.json.Decoder(float_hook=_number)
 _sorted = msgspec.json.Encoder(order="deterministic")
 
 
-class _Thought(Struct, frozen=True):
-    reasoning: tuple[Reasoning, ...]
+class _Shared(Struct, frozen=True, omit_defaults=True):
+    """A thought as workers tell each other of it."""
+
+    reasoning: tuple[Reasoning, ...] = ()
     """what stood right before the call"""
-    signature: str | None
+    signature: str | None = None
     """on the call itself"""
+
+
+class _Thought(Struct, frozen=True):
+    told: _Shared
     name: int
     size: int
 
 
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(_Shared).decode
+
+
 class ThoughtMemory:
-    def __init__(self, *, most_entries: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES) -> None:
+    """One worker's. `store`: whom it shares with; None: nobody."""
+
+    def __init__(
+        self, store: ThoughtStore | None = None, *, most_entries: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self.store = store
         self._most_entries = most_entries
         self._most_bytes = most_bytes
+        self._absent: OrderedDict[bytes, None] = OrderedDict()
+        """calls of earlier turns that nobody knows thoughts of: they are not asked for again"""
         self._thoughts: OrderedDict[bytes, _Thought] = OrderedDict()
         self._names: dict[int, int] = {}
         """how many there are of each tenant, call id and tool: a call that is in none of them need not be read"""
@@ -83,13 +110,19 @@ class ThoughtMemory:
 
     def _add(self, tenant: str, call: ToolCall, reasoning: tuple[Reasoning, ...]) -> None:
         key = _key(tenant, call)
-        size = _ENTRY_BYTES + len(call.signature or "") + sum(map(_size, reasoning))
+        told = _Shared(reasoning, call.signature)
+        self._keep(key, told, hash((tenant, call.id, call.name)))
+        if self.store is not None and len(packed := _pack(told)) <= MOST_SHARED_BYTES:
+            self.store.put({key: packed})
+
+    def _keep(self, key: bytes, told: _Shared, name: int) -> None:
+        size = _ENTRY_BYTES + len(told.signature or "") + sum(map(_size, told.reasoning))
         if size > self._most_bytes:
             return
         if key in self._thoughts:
             self._drop(key)
-        name = hash((tenant, call.id, call.name))
-        self._thoughts[key] = _Thought(reasoning, call.signature, name, size)
+        self._absent.pop(key, None)
+        self._thoughts[key] = _Thought(told, name, size)
         self._names[name] = self._names.get(name, 0) + 1
         self.size_bytes += size
         while len(self._thoughts) > self._most_entries or self.size_bytes > self._most_bytes:
@@ -104,14 +137,52 @@ class ThoughtMemory:
         else:
             del self._names[gone.name]
 
-    def _find(self, tenant: str, call: ToolCall) -> _Thought | None:
+    async def recall(self, tenant: str, request: Request) -> int:
+        """Asks the store for what is missing and not known here, and puts that back; returns to how many calls."""
+        assert self.store is not None
+        wanted: dict[bytes, int] = {}
+        last: list[bytes] = []
+        for message in request.messages:
+            if message.role != "assistant":
+                continue
+            calls = [part for part in message.parts if isinstance(part, ToolCall)]
+            keys = [_key(tenant, call) for call in calls]
+            last = keys or last
+            if any(isinstance(part, Reasoning) and _is_signed(part) for part in message.parts):
+                continue
+            for key, call in zip(keys, calls, strict=True):
+                if call.signature is None and key not in self._thoughts and key not in self._absent:
+                    wanted[key] = hash((tenant, call.id, call.name))
+        if not wanted:
+            return 0
+        try:
+            found = await self.store.find(list(wanted))
+        except Unavailable as error:
+            log.info("thoughts of other workers cannot be looked up", extra={"error": error.message})
+            return 0
+        for key, name in wanted.items():
+            packed = found.get(key)
+            if packed is not None:
+                try:
+                    self._keep(key, _unpack(packed), name)
+                except msgspec.DecodeError as error:
+                    log.warning("a thought of another worker is not understood", extra={"error": str(error)})
+            elif key not in last:
+                # Of the latest turn another worker may be about to tell.
+                self._absent[key] = None
+        while len(self._absent) > _MOST_ABSENT:
+            self._absent.popitem(last=False)
+        return self.restore(tenant, request)
+
+    def _find(self, tenant: str, call: ToolCall) -> _Shared | None:
         if hash((tenant, call.id, call.name)) not in self._names:
             return None
         key = _key(tenant, call)
         found = self._thoughts.get(key)
-        if found is not None:
-            self._thoughts.move_to_end(key)
-        return found
+        if found is None:
+            return None
+        self._thoughts.move_to_end(key)
+        return found.told
 
     def restore(self, tenant: str, request: Request) -> int:
         """Puts back what is missing before and on the tool calls of a request; returns to how many."""
@@ -229,6 +300,11 @@ class WatchedSplitter:
 def wants_back(profile: Profile) -> bool:
     """Whether a target of the client's own dialect needs its thoughts again, so that its answers must be read."""
     return profile.reasoning_back != "never" or profile.thought_signatures
+
+
+def takes_back(dialect: DialectName, profile: Profile) -> bool:
+    """Whether a target has a place for thoughts that led to its tool calls."""
+    return dialect in _WITH_THOUGHTS or wants_back(profile)
 
 
 def _is_signed(part: Reasoning) -> bool:

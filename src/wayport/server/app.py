@@ -26,6 +26,7 @@ from wayport.core.errors import (
 )
 from wayport.core.ids import NewId, uuid7
 from wayport.core.tasks import Tasks
+from wayport.core.thought import ThoughtStore
 from wayport.core.turn import TurnStore
 from wayport.dialects.registry import DIALECTS
 from wayport.pipeline.admission import Admit, Refusing
@@ -68,6 +69,7 @@ class Worker:
         tasks: Tasks,
         journal: Journal | None,
         conversations: TurnStore | None = None,
+        thoughts: ThoughtStore | None = None,
         sinks: tuple[Sink, ...],
         clock: Clock,
         admin_socket: str = "",
@@ -154,6 +156,7 @@ class Worker:
             clock=clock,
             turns=self.turns,
             tasks=tasks,
+            thoughts=thoughts,
             hold_max_s=hold_max_s,
         )
         self.pipeline = Pipeline(

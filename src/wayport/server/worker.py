@@ -73,6 +73,7 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             msgspec.json.decode(given.snapshot, type=Snapshot),
             control=control,
             conversations=control.turns,
+            thoughts=control.thoughts,
             transport=transport,
             tasks=tasks,
             journal=spool,

@@ -4,6 +4,7 @@ Sealed bytes are bound to the place where they stand (`context`), so that nobody
 them to another row.
 """
 
+import hmac
 import os
 
 from cryptography.exceptions import InvalidTag
@@ -25,12 +26,17 @@ class Cipher:
     """`purpose` keeps uses apart: what one of them sealed, no other can open."""
 
     def __init__(self, salt_key: Secret, *, purpose: str) -> None:
-        derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=f"wayport {purpose}".encode())
-        self._key = AESGCM(derived.derive(salt_key.reveal().encode("utf-8", "surrogatepass")))
+        secret = salt_key.reveal().encode("utf-8", "surrogatepass")
+        self._key = AESGCM(_derived(secret, f"wayport {purpose}"))
+        self._name_key = _derived(secret, f"wayport {purpose} name")
 
     def seal(self, plain: bytes, context: str) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
         return _VERSION + nonce + self._key.encrypt(nonce, plain, context.encode("utf-8", "surrogatepass"))
+
+    def name(self, text: str) -> str:
+        """Stands for `text` where it must not be read: always the same under one salt key and purpose, under no other."""
+        return hmac.digest(self._name_key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
 
     def open(self, sealed: bytes, context: str) -> bytes:
         """Raises `NotReadable`."""
@@ -41,3 +47,7 @@ class Cipher:
             return self._key.decrypt(nonce, text, context.encode("utf-8", "surrogatepass"))
         except (InvalidTag, ValueError) as error:
             raise NotReadable("sealed under another salt key, or damaged") from error
+
+
+def _derived(secret: bytes, info: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info.encode()).derive(secret)
