@@ -43,6 +43,7 @@ SECTIONS = (
     ("logging", schema.LoggingIn),
     ("media", schema.MediaIn),
     ("limits", schema.HolderLimitsIn),
+    ("limits.gateway", schema.BoundsIn),
     ("responses", schema.ResponsesIn),
     ("callbacks[]", schema.CallbackIn),
     ("metrics", schema.MetricsIn),

@@ -392,3 +392,23 @@ def test_values_of_the_wrong_kind_are_errors_with_their_place(load_text: Load, t
     with pytest.raises(ConfigError) as caught:
         load_text(text)
     assert told in [str(problem).partition("config.yaml")[2] for problem in caught.value.problems]
+
+
+def test_litellms_budgets_of_the_proxy_of_end_users_and_of_tags(load_text: Load) -> None:
+    text = """
+litellm_settings:
+  max_budget: 100
+  budget_duration: 30d
+  max_end_user_budget: 0.5
+  max_end_user_budget_id: standard
+  tag_budget_config: {"product:chat": {max_budget: 5, budget_duration: 1d}}
+general_settings: {master_key: sk-long-enough-for-anyone, global_max_parallel_requests: 40}
+"""
+    settings = load_text(text)
+    limits = settings.limits
+    assert limits.gateway == {"max_budget": 100.0, "budget_duration": "30d", "max_parallel_requests": 40}
+    assert limits.end_users == {"max_budget": 0.5, "budget_id": "standard"}
+    assert limits.tags == {"product:chat": {"max_budget": 5.0, "budget_duration": "1d"}}
+    assert not [warning for warning in settings.warnings if "budget" in warning or "parallel" in warning]
+    # LiteLLM's 0 means: none.
+    assert load_text("litellm_settings: {max_budget: 0, budget_duration: 30d}").limits.gateway == {}

@@ -317,3 +317,37 @@ def test_examples_of_the_manual_load(load_text: Load) -> None:
     settings = load_text(text, {"GATEWAY_KEY": "a-long-gateway-key"})
     assert settings.auth.source == "env GATEWAY_KEY"
     assert [found.name for found in settings.models] == ["default", "fast", "balanced", "openrouter/*"]
+
+
+# ---------------------------------------------------------------------------------------------------- limits
+def test_limits_of_the_gateway_of_models_of_end_users_and_of_tags(load_text: Load) -> None:
+    text = """
+limits:
+  gateway: {max_budget: 500, budget_duration: 30d, rpm: 600, max_parallel: 9}
+  models: {fast: {tpm: 1000, calendar: false}}
+  end_users: {max_budget: 1, budget_duration: 1d}
+  tags: {batch: {rpd: 5}}
+"""
+    limits = load_text(text).limits
+    assert limits.gateway == {
+        "max_budget": 500.0, "budget_duration": "30d", "calendar_aligned": True, "rpm_limit": 600,
+        "max_parallel_requests": 9,
+    }  # fmt: skip
+    assert limits.models == {"fast": {"tpm_limit": 1000, "calendar_aligned": False}}
+    assert limits.end_users == {"max_budget": 1.0, "budget_duration": "1d", "calendar_aligned": True}
+    assert limits.tags == {"batch": {"rpd_limit": 5, "calendar_aligned": True}}
+    unsaid = load_text("models: {}\n").limits
+    assert (unsaid.gateway, unsaid.models, unsaid.end_users, unsaid.tags) == ({}, {}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("gateway: {max_budget: -1}", "limits.gateway.max_budget"),
+        ("gateway: {budget_duration: soon}", "limits.gateway.budget_duration"),
+        ("models: {m: {rpm_limit: 5}}", "limits.models.m: unknown key `rpm_limit`"),
+    ],
+)
+def test_a_wrong_limit_is_named(load_text: Load, written: str, key: str) -> None:
+    (problem,) = problems(load_text, f"limits: {{{written}}}")
+    assert key in problem

@@ -4,8 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.admin import Admin, admin_app
+from tests.fakes.databases import opened
+from tests.fakes.manual_clock import ManualClock
 
-from wayport.access.principal import Budget, Holder, Rate
+from wayport.access.keys import Keys
+from wayport.access.principal import AskedFor, Budget, Holder, Rate
+from wayport.access.principals import Principals
+from wayport.access.rows import Patch
+from wayport.control.admin.stores import Stores
 from wayport.core.secret import key_hash
 from wayport.storage.address import Address, read_address
 
@@ -318,3 +324,53 @@ async def test_every_change_leaves_a_line_that_says_who_did_what(address: Addres
         assert key["key"] not in str(found)
         assert (await get(admin, f"/audit/{found[0]['id']}"))["changed_by"] == "master"
         await get(admin, "/audit/unknown", status=404)
+
+
+async def test_who_has_no_limits_of_its_own_has_those_of_the_configuration(address: Address) -> None:
+    """End users and tags: what is said of one goes before a named budget, that before what is said of all."""
+    clock = ManualClock()
+    async with opened(address, clock) as database:
+        stores = Stores(database, Keys(database, clock=clock), clock=clock)
+        principals = Principals(
+            database,
+            stores.keys,
+            clock=clock,
+            customer_default=lambda: {"rpm_limit": 1, "budget_id": "standard"},
+            tag_defaults=lambda: {"batch": {"rpm_limit": 7}},
+        )
+
+        async def rates(scope: AskedFor, name: str) -> dict[str, int]:
+            holder = await principals.holder(scope, name)
+            return {} if holder is None else {rate.of: rate.at_most for rate in holder.rates}
+
+        assert await principals.asks() == ("end_user", "tag")
+        assert await rates("end_user", "ann") == {"requests": 1}
+        await stores.budgets.add("standard", Patch(limits={"rpm_limit": 2, "tpm_limit": 20}), by=None)
+        assert await rates("end_user", "ann") == {"requests": 1, "tokens": 20}
+        await stores.customers.add("bob", Patch(columns={"budget_id": "standard"}), by=None)
+        assert await rates("end_user", "bob") == {"requests": 2, "tokens": 20}
+        await stores.customers.add("eve", Patch(limits={"rpm_limit": 5}), by=None)
+        assert await rates("end_user", "eve") == {"requests": 5, "tokens": 20}
+        assert await rates("tag", "batch") == {"requests": 7}
+        assert await rates("tag", "other") == {}
+        await stores.tags.add("batch", Patch(limits={"rpm_limit": 8}), by=None)
+        assert await rates("tag", "batch") == {"requests": 8}
+
+
+async def test_everyone_above_a_key_binds_it(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path) as admin:
+        limit = {"max_budget": 1}
+        await post(admin, "/organization/new", {"organization_id": "org", **limit})
+        await post(admin, "/organization/new", {"organization_id": "elsewhere", **limit})
+        await post(admin, "/team/new", {"team_id": "blue", "organization_id": "org", **limit})
+        await post(admin, "/project/new", {"project_id": "p", "team_id": "blue", **limit})
+        await post(admin, "/user/new", {"user_id": "ann", "auto_create_key": False, **limit})
+        member = {"team_id": "blue", "member": {"user_id": "ann", "role": "user"}, "max_budget_in_team": 1}
+        await post(admin, "/team/member_add", member)
+        for more in ({}, {"key_type": "llm_api"}, {"organization_id": "elsewhere"}, {"role": "proxy_admin"}):
+            made = await post(admin, "/key/generate", {"user_id": "ann", "project_id": "p", **limit, **more})
+            principal = await admin.principals.principal(made["token"])
+            assert principal is not None
+            assert [f"{holder.scope}:{holder.id}" for holder in principal.holders[1:]] == [
+                "user:ann", "team_member:blue/ann", "team:blue", "project:p", "organization:org",
+            ]  # fmt: skip

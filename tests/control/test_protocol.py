@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from wayport.access.principal import Budget, Holder, Limits, Principal
 from wayport.control.protocol import (
+    AsksTold,
     ChainAsked,
     Claimed,
     DatabaseTold,
@@ -62,6 +63,7 @@ EVERY: list[Message] = [
     Invalidated(hashes=("a", "b")),
     Invalidated(everything=True),
     DatabaseTold(status="connected"),
+    AsksTold(asks=("end_user", "tag")),
     HolderAsked(id=20, scope="end_user", holder_id="ann"),
     HolderAnswered(id=20, holder=Holder(scope="end_user", id="ann", budgets=(Budget(max_nano_usd=5, duration="1d"),))),
     HolderAnswered(id=21, unavailable="the database is away"),

@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.manual_clock import ManualClock
 
 from wayport.access.cache import PrincipalCache
-from wayport.access.principal import Principal
+from wayport.access.principal import AskedFor, Principal
 from wayport.control.client import DirectControl, SocketControl
 from wayport.control.protocol import Invalidated
 from wayport.control.server import ControlServer
@@ -31,12 +31,14 @@ class Worker:
         self.snapshots: list[bytes] = []
         self.invalidated: list[Sequence[str] | None] = []
         self.database: list[str] = []
+        self.asks: list[tuple[AskedFor, ...]] = []
         self.control = SocketControl(
             str(path),
             worker=1,
             on_snapshot=self.snapshots.append,
             on_invalidated=self.invalidated.append,
             on_database=self.database.append,
+            on_asks=self.asks.append,
             timeout_s=timeout_s,
             first_timeout_s=first_timeout_s,
             sleep=lambda _: asyncio.sleep(0),
@@ -145,6 +147,19 @@ async def test_that_it_cannot_be_known_now_is_said(tmp_path: Path) -> None:
         server.answer_with(away)
         with pytest.raises(Unavailable, match="the database is away"):
             await worker.control.principal("a")
+
+
+async def test_workers_are_told_whom_to_ask_for_when_the_master_key_calls(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    async with _server(path) as server, _worker(path) as worker:
+        await _until(lambda: worker.asks == [()])
+        for _ in range(2):
+            # The same once more is not told.
+            server.tell_asks(("end_user",))
+        server.tell_asks(("end_user", "tag"))
+        await _until(lambda: worker.asks == [(), ("end_user",), ("end_user", "tag")])
+        async with _worker(path) as later:
+            await _until(lambda: later.asks == [("end_user", "tag")])
 
 
 async def test_an_answer_that_does_not_come_is_unavailable(tmp_path: Path) -> None:

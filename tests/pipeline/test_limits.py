@@ -3,12 +3,13 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
-from tests.fakes.gateway import Gateway, gateway
+from tests.fakes.gateway import MASTER_KEY, Gateway, gateway
 from tests.fakes.upstream import Upstream, by, cut, json_answer, stall, whole
 from tests.proof.spending import COST, OUTPUT, Biller, config
 
-from wayport.access.principal import DAY_S, MINUTE_S, Budget, Holder, Rate, rates_of
+from wayport.access.principal import DAY_S, MINUTE_S, AskedFor, Budget, Holder, Rate, rates_of
 from wayport.core.errors import Unavailable
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Say something."}], "max_tokens": 420}
@@ -70,6 +71,80 @@ async def test_limits_of_a_model_bind_calls_of_that_model_alone() -> None:
             for name in ("other", "m", "m", "other")
         ]
         assert statuses == [200, 200, 200, 429]
+
+
+MASTER = {"authorization": f"Bearer {MASTER_KEY}"}
+
+
+async def test_what_binds_the_whole_gateway_binds_every_kind_of_key() -> None:
+    most = "limits: {gateway: {rpm: 3}}"
+    async with Upstream(Biller(failing=0).script()) as upstream, gateway(config(upstream, more=most)) as wayport:
+        ours = limited(wayport)
+        answers = [await wayport.ask(ASK, headers=headers) for headers in (MASTER, ours, MASTER, ours, MASTER)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        assert "3 requests per minute of the gateway" in answers[3].json()["error"]["message"]
+
+
+async def test_the_gateways_budget_stops_the_master_key_when_it_is_spent() -> None:
+    most = f"limits: {{gateway: {{max_budget: {1.5 * COST / 1e9}, budget_duration: 30d}}}}"
+    async with Upstream(Biller(failing=0).script()) as upstream, gateway(config(upstream, more=most)) as wayport:
+        answers = [await wayport.ask(ASK, headers=MASTER) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[2].json()["error"]["code"] == "budget_exceeded"
+        assert sum((r.cost_nano_usd or 0) for r in wayport.records if not r.opened) <= 1.5 * COST
+        assert all(record.budget_windows[0].startswith("gateway:|usd/30dc@") for record in wayport.records[:2])
+
+
+async def test_a_gateway_without_keys_keeps_to_its_budget() -> None:
+    most = f"auth: none\nlimits: {{gateway: {{max_budget: {0.6 * COST / 1e9}, budget_duration: 1d}}}}"
+    environ = {"WAYPORT_MASTER_KEY": ""}
+    async with Upstream(Biller(failing=0).script()) as upstream:
+        async with gateway(config(upstream, more=most), environ, key=None) as wayport:
+            assert [(await wayport.ask(ASK)).status_code for _ in range(2)] == [200, 429]
+
+
+async def test_what_binds_a_model_binds_whoever_calls_it_and_no_other_model() -> None:
+    more = "aliases: {other: m}\nlimits: {models: {other: {rpm: 1}, m: {rpd: 4}}}"
+    async with Upstream(Biller(failing=0).script()) as upstream, gateway(config(upstream, more=more)) as wayport:
+        ours = limited(wayport)
+        asked = [(name, headers) for headers in (MASTER, ours) for name in ("other", "m", "m")]
+        answers = [await wayport.ask({**ASK, "model": name}, headers=headers) for name, headers in asked]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 200, 429]
+        assert "1 requests per minute of the model 'other'" in answers[3].json()["error"]["message"]
+        assert "4 requests per day of the model 'm'" in answers[5].json()["error"]["message"]
+
+
+async def test_a_new_snapshot_brings_new_limits_of_the_gateway_and_forgets_nothing() -> None:
+    most = "limits: {gateway: {rpm: 2}}"
+    async with Upstream(Biller(failing=0).script()) as upstream, gateway(config(upstream, more=most)) as wayport:
+        snapshot = wayport.worker.pipeline.table.snapshot
+        assert [(await wayport.ask(ASK)).status_code for _ in range(3)] == [200, 200, 429]
+        for limits, status in (({"": {"rpm_limit": 3}}, 200), ({"": {"rpm_limit": 3}}, 429), ({}, 200)):
+            wayport.worker.take_snapshot(msgspec.json.encode(msgspec.structs.replace(snapshot, limits=limits)))
+            assert (await wayport.ask(ASK)).status_code == status
+
+
+class _Limited:
+    """A source of holders: every end user and tag may call once."""
+
+    async def holder(self, scope: AskedFor, holder_id: str) -> Holder | None:
+        return Holder(scope=scope, id=holder_id, rates=rates_of(rpd=1))
+
+
+async def test_end_users_and_tags_are_bound_whatever_key_is_used() -> None:
+    async with Upstream(Biller(failing=0).script()) as upstream, gateway(config(upstream)) as wayport:
+        wayport.worker.holders._source = _Limited()
+        ours = limited(wayport, asks=("end_user", "tag"))
+        for label, value in (("user", "ann"), ("metadata", {"tags": ["blue"]})):
+            labelled = {**ASK, label: value}
+            # Nobody is asked for until the control process says that there may be somebody.
+            wayport.worker.authenticator.ask_about(())
+            assert (await wayport.ask(labelled, headers=MASTER)).status_code == 200
+            wayport.worker.authenticator.ask_about(("end_user", "tag"))
+            statuses = [
+                (await wayport.ask(labelled, headers=headers)).status_code for headers in (MASTER, ours, MASTER)
+            ]
+            assert statuses == [200, 429, 429]
 
 
 async def test_calls_at_a_time_are_counted_on_every_way_out() -> None:

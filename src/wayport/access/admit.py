@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from wayport.access import refusals
-from wayport.access.gauges import BUSY_TICKS, Account, Gauge, Gauges, Lender
+from wayport.access.gauges import BUSY_TICKS, Account, Everybody, Gauge, Gauges, Lender
 from wayport.access.principal import Holder, Principal
 from wayport.access.refusals import Compat
 from wayport.core.clock import Clock
@@ -84,11 +84,18 @@ Lower = Callable[[int], int | None]
 class Admission:
     def __init__(self, lender: Lender, *, clock: Clock, tasks: Tasks, rules: Rules) -> None:
         self.gauges = Gauges(clock=clock)
+        self.binds_all = False
+        """whether there are limits that bind calls of everybody"""
         self._lender = lender
         self._clock = clock
         self._steady_s = clock.steady_s
         self._tasks = tasks
         self._rules = rules
+
+    def bind(self, everybody: Everybody) -> None:
+        """What binds whoever calls, from now on; calls in flight settle where they were admitted."""
+        self.binds_all = bool(everybody)
+        self.gauges.bind(everybody)
 
     def account(self, principal: Principal, asked: str, model: str, others: tuple[Holder, ...] = ()) -> Account:
         return self.gauges.account(principal, asked, model, others)

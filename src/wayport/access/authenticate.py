@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Collection, Sequence
 from hashlib import sha256
 from typing import assert_never
 
+from msgspec import structs
+
 from wayport.access import refusals
 from wayport.access.cache import PrincipalCache
 from wayport.access.credential import Header, find_key
 from wayport.access.keyless import KEYLESS, guard
-from wayport.access.principal import Principal
+from wayport.access.principal import AskedFor, Principal
 from wayport.access.refusals import Compat
 from wayport.core.secret import Secret
 
@@ -33,6 +35,12 @@ class Authenticator:
         self._header_names = tuple(name.lower().encode() for name in header_names)
         self._allowed_origins = frozenset(origin.encode() for origin in allowed_origins)
         self._masters = tuple(_master(key, compat) for key in master_keys)
+        self._nobody = KEYLESS
+
+    def ask_about(self, asks: tuple[AskedFor, ...]) -> None:
+        """Whose limits may bind calls of the master key, and of nobody's, too: of keys the control process says it."""
+        self._masters = tuple((digest, structs.replace(principal, asks=asks)) for digest, principal in self._masters)
+        self._nobody = structs.replace(KEYLESS, asks=asks)
 
     def authenticate(
         self, header: Header, *, query: bytes = b"", has_body: bool = True
@@ -44,7 +52,7 @@ class Authenticator:
         """
         if self._keyless:
             guard(header, has_body=has_body, allowed_origins=self._allowed_origins)
-            return KEYLESS
+            return self._nobody
         key = find_key(header, own_names=self._header_names, query=query)
         if key is None:
             raise refusals.no_key(self._compat)

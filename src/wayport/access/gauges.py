@@ -135,16 +135,38 @@ class Account(NamedTuple):
     """steady: then a window or a temporary increase ends"""
 
 
+class Everybody:
+    """Limits that bind whoever calls: those of the whole gateway and of single models."""
+
+    def __init__(self, holders: Iterable[Holder] = ()) -> None:
+        found = tuple(holders)
+        self.of_all = tuple(holder for holder in found if holder.scope != "model")
+        self.of_model = {holder.id: holder for holder in found if holder.scope == "model"}
+
+    def __bool__(self) -> bool:
+        return bool(self.of_all or self.of_model)
+
+    def binding(self, names: Iterable[str]) -> tuple[Holder, ...]:
+        """Those that bind calls of a model of these names."""
+        return (*self.of_all, *(self.of_model[name] for name in names if name in self.of_model))
+
+
 class Gauges:
     """Finds the gauges of a call; each counter has one, however many keys it binds."""
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, everybody: Everybody | None = None) -> None:
+        self._everybody = everybody or Everybody()
         self._clock = clock
         self._gauges: dict[str, Gauge] = {}
         self._accounts: dict[tuple[str | None, str, str], Account] = {}
 
     def all(self) -> list[Gauge]:
         return list(self._gauges.values())
+
+    def bind(self, everybody: Everybody) -> None:
+        """From now on these bind whoever calls."""
+        self._everybody = everybody
+        self._accounts.clear()
 
     def get(self, counter: str) -> Gauge | None:
         return self._gauges.get(counter)
@@ -179,7 +201,8 @@ class Gauges:
 
     def _account(self, principal: Principal, names: set[str], others: tuple[Holder, ...]) -> Account:
         found: dict[str, Gauge] = {}
-        for holder in (*principal.holders, *others):
+        holders = (*principal.holders, *others, *self._everybody.binding(sorted(names)))
+        for holder in holders:
             for gauge in self._of(holder, names):
                 # The same counter twice (two rows that say the same of one holder): the tighter limit binds.
                 if (before := found.get(gauge.counter)) is not None:
@@ -194,7 +217,7 @@ class Gauges:
             tokens=tuple(g for g in gauges if g.kind == "tokens"),
             money=tuple(g for g in gauges if g.kind == "money"),
             windows=tuple(f"{g.counter}@{g.window}" for g in gauges if g.kind == "money"),
-            until_s=min((*(g.ends_s for g in gauges), self._changes_at_s((*principal.holders, *others)))),
+            until_s=min((*(g.ends_s for g in gauges), self._changes_at_s(holders))),
         )
 
     def _changes_at_s(self, holders: Iterable[Holder]) -> float:

@@ -45,9 +45,7 @@ class _Above(Struct, kw_only=True):
 
 
 class Principals:
-    """`gateway`: the limits of the whole gateway, if it has any. `customer_default`: stored limits of end users who have
-    none of their own.
-    """
+    """`customer_default`, `tag_defaults`: stored limits of end users, and of tags by name, that have none of their own."""
 
     def __init__(
         self,
@@ -56,15 +54,15 @@ class Principals:
         *,
         clock: Clock,
         calendar: bool = False,
-        gateway: Callable[[], Sequence[Holder]] = tuple,
         customer_default: Callable[[], dict[str, Any]] = dict,
+        tag_defaults: Callable[[], dict[str, dict[str, Any]]] = dict,
     ) -> None:
         self._database = database
         self._keys = keys
         self._clock = clock
         self._calendar = calendar
-        self._gateway = gateway
         self._customer_default = customer_default
+        self._tag_defaults = tag_defaults
         self._users = Users(database, clock=clock)
         self._teams = Teams(database, clock=clock)
         self._projects = Projects(database, clock=clock)
@@ -82,12 +80,21 @@ class Principals:
             above = await self._above(connection, key)
             named = await self._named_limits(connection, key, above)
             groups = await self._groups(connection, key, above)
-            asks: list[AskedFor] = []
-            if self._customer_default() or (await connection.execute(_ANY_CUSTOMER)).first() is not None:
-                asks.append("end_user")
-            if (await connection.execute(_ANY_TAG)).first() is not None:
-                asks.append("tag")
-        return self._made(key, above, named=named, groups=groups, asks=tuple(asks), until_s=until_s)
+            asks = await self._asks(connection)
+        return self._made(key, above, named=named, groups=groups, asks=asks, until_s=until_s)
+
+    async def asks(self) -> tuple[AskedFor, ...]:
+        """Who beside those above a key may have limits. Raises `Unavailable`."""
+        async with self._database.read() as connection:
+            return await self._asks(connection)
+
+    async def _asks(self, connection: AsyncConnection) -> tuple[AskedFor, ...]:
+        asks: list[AskedFor] = []
+        if self._customer_default() or (await connection.execute(_ANY_CUSTOMER)).first() is not None:
+            asks.append("end_user")
+        if self._tag_defaults() or (await connection.execute(_ANY_TAG)).first() is not None:
+            asks.append("tag")
+        return tuple(asks)
 
     async def holder(self, scope: AskedFor, holder_id: str) -> Holder | None:
         """An end user's or a tag's limits; None: it has none. Raises `Unavailable`."""
@@ -97,12 +104,13 @@ class Principals:
                 row = await self._customers.find_in(connection, holder_id)
             else:
                 row = await self._tags.find_in(connection, holder_id)
-            default = self._customer_default() if scope == "end_user" else {}
-            limits = default if row is None else row.limits
-            if row is not None and row.budget_id is not None:
-                limits = {**await self._budget(connection, row.budget_id), **limits}
-            elif row is not None:
-                limits = {**default, **limits}
+            default = self._customer_default() if scope == "end_user" else self._tag_defaults().get(holder_id, {})
+            limits = {} if row is None else row.limits
+            budget_id = row.budget_id if row is not None else None
+            if budget_id is None:
+                limits, budget_id = {**default, **limits}, default.get("budget_id")
+            if budget_id is not None:
+                limits = {**await self._budget(connection, budget_id), **limits}
         return holder_of(
             scope, holder_id, limits, calendar=self._calendar, blocked=scope == "end_user" and bool(row and row.blocked)
         )
@@ -125,7 +133,8 @@ class Principals:
         above.user = await _maybe(self._users, connection, key.user_id)
         above.team = await _maybe(self._teams, connection, key.team_id)
         above.project = await _maybe(self._projects, connection, key.project_id)
-        organization_id = key.organization_id or (above.team.organization_id if above.team is not None else None)
+        # A team's key is of its team's organisation, whatever it says of itself.
+        organization_id = (above.team.organization_id if above.team is not None else None) or key.organization_id
         above.organization = await _maybe(self._organizations, connection, organization_id)
         if key.user_id is not None and above.team is not None:
             above.member = await self._members.find_in(connection, "team", above.team.id, key.user_id)
@@ -213,7 +222,7 @@ class Principals:
             add("project", project.id, project.limits, project.alias, project.budget_id)
         if organization is not None:
             add("organization", organization.id, organization.limits, organization.alias, organization.budget_id)
-        return (*(holder for holder in found if holder is not None), *self._gateway())
+        return tuple(holder for holder in found if holder is not None)
 
 
 async def groups_in(connection: AsyncConnection, names: set[str]) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wayport.access.budgets import window_at
+from wayport.access.gauges import Everybody
 from wayport.access.principal import Budget, Holder, Limits, Rate, Scope, rates_of
 from wayport.core.money import nano_from_usd
 
@@ -27,6 +28,12 @@ def holder_of(
     return Holder(
         scope=scope, id=holder_id, name=name, budgets=budgets, rates=rates, max_parallel=parallel, blocked=blocked
     )
+
+
+def everybody_of(limits: Mapping[str, Mapping[str, Any]], *, calendar: bool = False) -> Everybody:
+    """`limits`: by model; under the empty name those of the whole gateway."""
+    found = (holder_of("model" if name else "gateway", name, told, calendar=calendar) for name, told in limits.items())
+    return Everybody(holder for holder in found if holder is not None)
 
 
 def begins_anew_s(limits: Mapping[str, Any], now_s: float, *, calendar: bool = False) -> float | None:

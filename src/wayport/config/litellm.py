@@ -1,5 +1,6 @@
 """Reads LiteLLM's `config.yaml` as it is. What it knows and we do not use yet is accepted and named once."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path as FilePath
 from typing import Any, Literal, cast
@@ -30,6 +31,7 @@ from wayport.config.settings import (
 from wayport.core.secret import Secret
 
 _MEGABYTE = 1024 * 1024
+_BUDGET_DURATION = re.compile(r"\d{1,6}(s|m|h|d|w|mo)")
 _PROVIDER_KEY = "_key"
 """`litellm_settings.<provider>_key` is a provider's credential"""
 _PROVIDER_DEFAULTS = ("vertex_project", "vertex_location")
@@ -152,14 +154,41 @@ class _File:
             bodies=bodies,
             retention=retention,
             alerts=alerts,
-            limits=LimitSettings(
-                unpriced="allow", budget_exceeded_status=self.library.whole("budget_exceeded_status_code", most=499)
-            ),
+            limits=self._holder_limits(),
             compat="litellm",
             response_model="requested",
             drop_params=True if drop is None else drop,
             implicit_models=bool(implicit) or self.models.opens_everything,
         )
+
+    def _holder_limits(self) -> LimitSettings:
+        library = self.library
+        gateway = self._budget(library)
+        if (parallel := self.general.whole("global_max_parallel_requests", least=1)) is not None:
+            gateway["max_parallel_requests"] = parallel
+        end_users: dict[str, Any] = {}
+        if budget_id := library.text("max_end_user_budget_id"):
+            end_users["budget_id"] = budget_id
+        if (most := library.number("max_end_user_budget")) is not None:
+            end_users["max_budget"] = most
+        tags = library.mapping("tag_budget_config")
+        return LimitSettings(
+            unpriced="allow",
+            budget_exceeded_status=library.whole("budget_exceeded_status_code", most=499),
+            gateway=gateway,
+            end_users=end_users,
+            tags={tag: self._budget(tags.mapping(tag)) for tag in tags.values},
+        )
+
+    def _budget(self, section: Fields) -> dict[str, Any]:
+        """`max_budget` with its `budget_duration`; 0 is LiteLLM's word for none."""
+        most, duration = section.number("max_budget"), section.text("budget_duration")
+        if duration is not None and not _BUDGET_DURATION.fullmatch(duration):
+            section.wrong("budget_duration", "must be a number and s, m, h, d, w or mo: `30d`")
+            duration = None
+        if not most:
+            return {}
+        return {"max_budget": most} | ({"budget_duration": duration} if duration is not None else {})
 
     def _limits(self) -> dict[str, int]:
         limits: dict[str, int] = {}

@@ -64,6 +64,36 @@ def _alerts(given: schema.AlertsIn) -> AlertSettings:
     )
 
 
+_STORED_AS = {
+    "calendar": "calendar_aligned",
+    "rpm": "rpm_limit",
+    "tpm": "tpm_limit",
+    "rpd": "rpd_limit",
+    "tpd": "tpd_limit",
+    "max_parallel": "max_parallel_requests",
+}
+
+
+def _bounds(given: schema.BoundsIn) -> dict[str, Any]:
+    """As the limits of keys and people are stored; empty: there are none."""
+    told = given.model_dump(exclude_none=True)
+    if told.keys() == {"calendar"}:
+        return {}
+    return {_STORED_AS.get(name, name): value for name, value in told.items()}
+
+
+def _limits(given: schema.HolderLimitsIn) -> LimitSettings:
+    rules = given.model_dump(exclude={"gateway", "models", "end_users", "tags", "unpriced"})
+    return LimitSettings(
+        **rules,
+        unpriced=given.unpriced or "refuse",
+        gateway=_bounds(given.gateway),
+        models={name: _bounds(bounds) for name, bounds in given.models.items()},
+        end_users=_bounds(given.end_users),
+        tags={name: _bounds(bounds) for name, bounds in given.tags.items()},
+    )
+
+
 def read_own(reading: Reading) -> Written:
     """Adds what is wrong to `reading.problems`; the result is only good if there is nothing."""
     for path in reading.document.repeated:
@@ -147,7 +177,7 @@ class _Converter:
             spool=SpoolSettings(**config.spool.model_dump()),
             logging=LoggingSettings(level=config.logging.level),
             media=MediaSettings(**{**config.media.model_dump(), "types": tuple(config.media.types)}),
-            limits=LimitSettings(**{**config.limits.model_dump(), "unpriced": config.limits.unpriced or "refuse"}),
+            limits=_limits(config.limits),
             responses=ResponsesSettings(keep_days=config.responses.keep_days),
             providers={name: self._provider(name, item) for name, item in config.providers.items()},
             models=tuple(self._model(name, item) for name, item in config.models.items()),

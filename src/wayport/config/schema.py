@@ -517,6 +517,29 @@ class MediaIn(Section):
     """content types that are fetched"""
 
 
+class BoundsIn(Section):
+    """What may be used at most; each binds."""
+
+    max_budget: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
+    """US dollars"""
+    soft_budget: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = None
+    """US dollars; only warns"""
+    budget_duration: Annotated[str, Field(pattern=r"^\d{1,6}(s|m|h|d|w|mo)$")] | None = None
+    """After this the budget begins anew: `1d`, `30d`. Without it, it is for good."""
+    calendar: bool = True
+    """Whether periods begin with the hour, day, week or month (UTC)."""
+    rpm: Count | None = None
+    """requests per minute"""
+    tpm: Count | None = None
+    """tokens per minute"""
+    rpd: Count | None = None
+    """requests per day"""
+    tpd: Count | None = None
+    """tokens per day"""
+    max_parallel: Count | None = None
+    """requests at the same time"""
+
+
 class HolderLimitsIn(Section):
     """How the budgets and limits of keys, people and teams are kept. docs/limits.md says what is guaranteed."""
 
@@ -531,6 +554,14 @@ class HolderLimitsIn(Section):
     """the same for limits on requests, tokens and calls at a time"""
     budget_exceeded_status: Annotated[int, Field(ge=400, le=499)] | None = None
     """The status when a budget is spent: 429, with LiteLLM's config 422."""
+    gateway: BoundsIn = BoundsIn()
+    """Binds all calls together, whatever key they come with, the master key too."""
+    models: dict[str, BoundsIn] = {}
+    """The same for all calls of one model, by its name."""
+    end_users: BoundsIn = BoundsIn()
+    """For each end user who has no limits of its own."""
+    tags: dict[str, BoundsIn] = {}
+    """For tags that have no limits of their own, by name."""
 
 
 class ResponsesIn(Section):

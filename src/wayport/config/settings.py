@@ -116,6 +116,14 @@ class LimitSettings(Struct, kw_only=True, frozen=True):
     rates_when_away: Literal["closed", "open"] = "open"
     budget_exceeded_status: int | None = None
     """None: what the mode says"""
+    gateway: dict[str, Any] = field(default_factory=dict)
+    """what all calls together may use at most, as limits are stored (access/terms.py)"""
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """the same for all calls of one model"""
+    end_users: dict[str, Any] = field(default_factory=dict)
+    """for each end user who has none of its own; may hold a `budget_id`"""
+    tags: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """for tags that have none of their own"""
 
 
 class ResponsesSettings(Struct, kw_only=True, frozen=True):

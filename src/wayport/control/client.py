@@ -12,6 +12,7 @@ from wayport.access.principal import AskedFor, Holder, Principal
 from wayport.control.connection import Connection
 from wayport.control.protocol import (
     Answer,
+    AsksTold,
     ChainAsked,
     Claimed,
     DatabaseTold,
@@ -73,6 +74,7 @@ class SocketControl:
         on_snapshot: OnSnapshot,
         on_invalidated: OnInvalidated,
         on_database: Callable[[str], None] = lambda _: None,
+        on_asks: Callable[[tuple[AskedFor, ...]], None] = lambda _: None,
         on_holders: Callable[[Sequence[str]], None] = lambda _: None,
         on_recalled: Callable[[str], None] = lambda _: None,
         on_connected: Callable[[], None] = lambda: None,
@@ -87,6 +89,7 @@ class SocketControl:
         self._on_snapshot = on_snapshot
         self._on_invalidated = on_invalidated
         self._on_database = on_database
+        self._on_asks = on_asks
         self._on_holders = on_holders
         self._on_recalled = on_recalled
         self._on_connected = on_connected
@@ -216,6 +219,8 @@ class SocketControl:
                     self._on_invalidated(None if message.everything else message.hashes)
             case Recalled():
                 self._on_recalled(message.counter)
+            case AsksTold():
+                self._on_asks(message.asks)
             case DatabaseTold():
                 self._on_database(message.status)
             case (

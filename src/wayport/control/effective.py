@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from wayport.access.gauges import Gauge, Gauges
+from wayport.access.gauges import Everybody, Gauge, Gauges
 from wayport.access.principal import Principal
 from wayport.control.leases import Lessor, Spent
 from wayport.core.clock import Clock
@@ -43,18 +43,23 @@ class Effective:
         lessor: Lessor,
         spent: Spent,
         clock: Clock,
+        everybody: Callable[[], Everybody] = Everybody,
     ) -> None:
+        """`everybody`: what binds whoever calls."""
         self._principal = principal
         self._lessor = lessor
         self._spent = spent
         self._clock = clock
+        self._everybody = everybody
 
     async def of(self, key_hash: str) -> list[Line] | None:
         """None: there is no such key. Raises `Unavailable`."""
         principal = await self._principal(key_hash)
-        if principal is None:
-            return None
-        lines = [await self._line(gauge, model) for gauge, model in _gauges(principal, self._clock)]
+        return None if principal is None else await self.for_calls_of(principal)
+
+    async def for_calls_of(self, principal: Principal) -> list[Line]:
+        """Raises `Unavailable`."""
+        lines = [await self._line(gauge, model) for gauge, model in _gauges(principal, self._clock, self._everybody())]
         for money in (True, False):
             sort = [line for line in lines if (line.kind == "money") is money and line.model is None]
             if sort:
@@ -86,14 +91,15 @@ class Effective:
         )  # fmt: skip
 
 
-def _gauges(principal: Principal, clock: Clock) -> Iterator[tuple[Gauge, str | None]]:
+def _gauges(principal: Principal, clock: Clock, everybody: Everybody) -> Iterator[tuple[Gauge, str | None]]:
     """A gauge of each limit, as workers make them, those of single models included."""
     models = {budget.model for holder in principal.holders for budget in holder.budgets}
     models |= {rate.model for holder in principal.holders for rate in holder.rates}
     models |= {name for holder in principal.holders for name in holder.parallel_of_model}
+    models |= set(everybody.of_model)
     seen: set[str] = set()
     for model in (None, *sorted(name for name in models if name)):
-        account = Gauges(clock=clock).account(principal, model or "", model or "")
+        account = Gauges(clock=clock, everybody=everybody).account(principal, model or "", model or "")
         for gauge in (*account.money, *account.requests, *account.tokens, *account.slots):
             if gauge.counter not in seen:
                 seen.add(gauge.counter)

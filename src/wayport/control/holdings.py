@@ -1,6 +1,6 @@
 """Everybody with a budget and what is spent of it in its present window; and the names that people know holders by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -32,16 +32,27 @@ class Names(Struct):
 
 
 class Holdings:
-    def __init__(self, database: Database, *, clock: Clock, calendar: bool) -> None:
-        """`calendar`: budgets follow the calendar unless they say otherwise."""
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Clock,
+        calendar: bool,
+        shared: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
+    ) -> None:
+        """`calendar`: budgets follow the calendar unless they say otherwise. `shared`: limits by model, and under the empty
+        name those of the whole gateway.
+        """
+        self._shared = shared
         self._database = database
         self._clock = clock
         self._calendar = calendar
 
     async def all(self) -> list[Holding]:
-        """Of keys, users, teams and organisations. Raises `Unavailable`."""
+        """Of keys, users, teams, projects and organisations, of models and of the gateway. Raises `Unavailable`."""
         now_s = self._clock.now_s()
         found: list[Holding] = []
+        held: list[tuple[Scope, str, str | None, Mapping[str, Any]]] = []
         async with self._database.read() as connection:
             in_all = {(r.scope, r.holder): r.spend_nano_usd for r in await connection.execute(select(spend))}
             total = func.sum(budget_spend.c.spend_nano_usd)
@@ -51,18 +62,23 @@ class Holdings:
             in_window = {(row[0], row[1]): int(row[2]) for row in await connection.execute(windows)}
             for scope, table, key, alias in _TABLES:
                 rows = await connection.execute(select(table.c[key], table.c[alias], table.c.limits))
-                for holder_id, name, limits in rows:
-                    for budget, most in self._budgets(scope, holder_id, limits, now_s):
-                        spent = _spent(scope, holder_id, budget, now_s, in_all=in_all, in_window=in_window)
-                        found.append(
-                            Holding(
-                                holder=f"{scope}:{holder_id}",
-                                shown=name or holder_id,
-                                spent_nano_usd=spent,
-                                budget_nano_usd=most,
-                                period=budget.duration or "",
-                            )
-                        )
+                held += [(scope, holder_id, name, limits) for holder_id, name, limits in rows]
+        held += [
+            ("model", name, None, limits) if name else ("gateway", "", "the gateway", limits)
+            for name, limits in self._shared().items()
+        ]
+        for scope, holder_id, name, limits in held:
+            for budget, most in self._budgets(scope, holder_id, limits, now_s):
+                spent = _spent(scope, holder_id, budget, now_s, in_all=in_all, in_window=in_window)
+                found.append(
+                    Holding(
+                        holder=f"{scope}:{holder_id}",
+                        shown=name or holder_id,
+                        spent_nano_usd=spent,
+                        budget_nano_usd=most,
+                        period=budget.duration or "",
+                    )
+                )
         return found
 
     async def names(self) -> Names:
@@ -96,7 +112,8 @@ def _spent(
     in_window: Mapping[tuple[str, int], int],
 ) -> int:
     if budget.duration is None:
-        return in_all.get((scope, holder_id), 0)
+        ever = in_window.get((f"{scope}:{holder_id}|usd/ever", 0), 0)
+        return in_all.get((scope, holder_id), ever)
     # As access/gauges.py names the counters of budgets.
     try:
         window = window_at(budget, now_s)

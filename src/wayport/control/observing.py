@@ -5,8 +5,9 @@ What must stay true: nothing here is on the way of a call, and a mistake in one 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from wayport.config.settings import Settings
 from wayport.control.holdings import Holdings
@@ -51,6 +52,7 @@ class Observing:
         clock: Clock,
         tasks: Tasks,
         deployments: Callable[[], Iterable[tuple[str, str, str]]] = tuple,
+        shared_limits: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
     ) -> None:
         """`deployments`: id, provider and upstream model of those that are configured."""
         self._root = data_dir / "spool"
@@ -79,7 +81,7 @@ class Observing:
         self._deliveries: list[Delivery] = []
         self._off: list[CallbackState] = []
         self._reports = Reports(database)
-        self._holdings = Holdings(database, clock=clock, calendar=settings.compat == "litellm")
+        self._holdings = Holdings(database, clock=clock, calendar=settings.compat == "litellm", shared=shared_limits)
         self._make_callbacks(settings)
 
     # ---------------------------------------------------------------------------------------------------- callbacks
@@ -239,6 +241,8 @@ class Observing:
         told: dict[str, list[dict[str, str]]] = {}
         for each in held:
             scope, _, holder = each.holder.partition(":")
+            if scope not in _BUDGET_LABELS:
+                continue
             labels = _BUDGET_LABELS[scope](holder, each.shown)
             name = {"key": "api_key", "organization": "org"}.get(scope, scope)
             if labels in told.setdefault(name, []):

@@ -21,6 +21,7 @@ from wayport.access.cache import PrincipalCache
 from wayport.access.keys import Keys
 from wayport.access.models_store import PURPOSE, StoredCredentials, StoredModels
 from wayport.access.principals import Principals
+from wayport.access.stored import everybody_of
 from wayport.config.auth import salt_key
 from wayport.config.load import Options, process_environment
 from wayport.config.settings import Settings
@@ -46,7 +47,7 @@ from wayport.ledger.drain import Drain
 from wayport.providers.plugins import signer_of
 from wayport.storage.address import read_address
 from wayport.storage.cipher import Cipher
-from wayport.storage.database import Database
+from wayport.storage.database import Database, DatabaseState
 from wayport.upstream.credentials import Credentials
 from wayport.upstream.proxy import proxy_rules
 from wayport.upstream.transport import Transport
@@ -88,9 +89,16 @@ class ControlProcess:
         self._server = server
         self._tasks = tasks
         self._clock = clock
-        self.database = Database(address, clock=clock, on_change=lambda state: server.tell_database(state.status))
+        self.database = Database(address, clock=clock, on_change=self._note_database)
         self.keys = Keys(self.database, clock=clock)
-        self.principals = Principals(self.database, self.keys, clock=clock, calendar=settings.compat == "litellm")
+        self.principals = Principals(
+            self.database,
+            self.keys,
+            clock=clock,
+            calendar=settings.compat == "litellm",
+            customer_default=lambda: self.configuration.settings.limits.end_users,
+            tag_defaults=lambda: self.configuration.settings.limits.tags,
+        )
         self.conversations = Conversations(
             self.database,
             Cipher(salt_key(settings), purpose="conversations"),
@@ -105,6 +113,7 @@ class ControlProcess:
             tasks=tasks,
             server=server,
             on_models=self._reload,
+            on_everything=self._ask_again,
         )
         self.drain = Drain(
             data_dir / "spool",
@@ -127,6 +136,7 @@ class ControlProcess:
             more=self.model_source.added,
         )
         self._settings = settings
+        self._limits = settings.limits
         self._snapshot = snapshot
         self._listings: Listings | None = None
         self.facts = Facts(lambda: self._snapshot)
@@ -138,6 +148,7 @@ class ControlProcess:
             clock=clock,
             tasks=tasks,
             deployments=self.facts.deployments,
+            shared_limits=lambda: self.facts.table.snapshot.limits,
         )
         self.retention = Retention(self.database, settings.retention, settings.bodies, clock=clock)
         callers = Callers(
@@ -175,7 +186,13 @@ class ControlProcess:
                 reload=self.configuration.reload,
                 price_of=self.facts.price_of,
                 effective=Effective(
-                    self.principals.principal, lessor=self.sharing.lessor, spent=self.sharing.windows, clock=clock
+                    self.principals.principal,
+                    lessor=self.sharing.lessor,
+                    spent=self.sharing.windows,
+                    clock=clock,
+                    everybody=lambda: everybody_of(
+                        self.facts.table.snapshot.limits, calendar=settings.compat == "litellm"
+                    ),
                 ),
                 observing=self.observing,
             )
@@ -260,12 +277,30 @@ class ControlProcess:
         self._server.push_snapshot(snapshot)
         if self._listings is not None:
             self._listings.take(snapshot)
+        if (limits := self.configuration.settings.limits) != self._limits:
+            # Those of end users and tags may stand in the configuration.
+            self._limits = limits
+            self._server.invalidate(None)
+            self._ask_again()
 
     async def _add_stored_models(self) -> None:
         """The snapshot that we began with knows the configuration alone."""
         await self.database.connected()
         if await self.model_source.any():
             await self.configuration.reload()
+
+    def _note_database(self, state: DatabaseState) -> None:
+        self._server.tell_database(state.status)
+        if state.status == "connected":
+            self._ask_again()
+
+    def _ask_again(self) -> None:
+        self._tasks.start(self._tell_asks(), name="asks")
+
+    async def _tell_asks(self) -> None:
+        """Keys learn with their principals whose limits to ask for; for the master key the workers are told."""
+        with contextlib.suppress(Unavailable):
+            self._server.tell_asks(await self.principals.asks())
 
     async def _models_changed(self) -> None:
         await self.configuration.reload()

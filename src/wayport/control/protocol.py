@@ -64,6 +64,12 @@ class DatabaseTold(Struct, kw_only=True, frozen=True, tag="database"):
     status: str
 
 
+class AsksTold(Struct, kw_only=True, frozen=True, tag="asks"):
+    """To workers: about whom they must ask when the master key, or nobody's, calls. Of other keys each answer says it."""
+
+    asks: tuple[AskedFor, ...] = ()
+
+
 class HolderAsked(Struct, kw_only=True, frozen=True, tag="holder_asked"):
     """Whether an end user or a tag has limits."""
 
@@ -159,6 +165,7 @@ Message = (
     | PrincipalAnswered
     | Invalidated
     | DatabaseTold
+    | AsksTold
     | TurnPut
     | ChainAsked
     | ItemsAsked

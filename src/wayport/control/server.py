@@ -10,6 +10,7 @@ from wayport.access.principal import AskedFor, Holder, Principal
 from wayport.control.connection import Connection
 from wayport.control.leases import Lessor
 from wayport.control.protocol import (
+    AsksTold,
     ChainAsked,
     Claimed,
     DatabaseTold,
@@ -56,6 +57,7 @@ class ControlServer:
         self._tasks = tasks
         self._snapshot = snapshot
         self._database = DatabaseTold(status="waiting")
+        self._asks = AsksTold()
         self._lookup: asyncio.Future[Lookup] = asyncio.get_running_loop().create_future()
         self._turns: asyncio.Future[TurnStore] = asyncio.get_running_loop().create_future()
         self._shelf = Shelf()
@@ -114,6 +116,12 @@ class ControlServer:
         self._database = DatabaseTold(status=status)
         self._tell(self._database)
 
+    def tell_asks(self, asks: tuple[AskedFor, ...]) -> None:
+        """About whom to ask when the master key calls, to every worker and to those that come later."""
+        if asks != self._asks.asks:
+            self._asks = AsksTold(asks=asks)
+            self._tell(self._asks)
+
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
@@ -144,6 +152,7 @@ class ControlServer:
                 self._workers[connection] = message
                 connection.send(SnapshotPushed(json=self._snapshot))
                 connection.send(self._database)
+                connection.send(self._asks)
                 if self._lessor.done():
                     self._lessor.result().workers(len(self._workers))
             case PrincipalAsked():
@@ -163,6 +172,7 @@ class ControlServer:
                 | PrincipalAnswered()
                 | Invalidated()
                 | DatabaseTold()
+                | AsksTold()
                 | TurnsAnswered()
                 | HolderAnswered()
                 | Granted()

@@ -52,6 +52,7 @@ class Sharing:
         tasks: Tasks,
         server: Workers,
         on_models: Callable[[], object] = lambda: None,
+        on_everything: Callable[[], object] = lambda: None,
     ) -> None:
         self._spool = Path(settings.storage.data_dir) / "spool"
         self._database = database
@@ -78,6 +79,7 @@ class Sharing:
         self._bus: Bus | None = None
         self._server = server
         self._on_models = on_models
+        self._on_everything = on_everything
         if database.kind == "postgresql":
             from wayport.storage import bus  # noqa: PLC0415 (asyncpg, which SQLite does not need)
 
@@ -87,6 +89,8 @@ class Sharing:
     def invalidate(self, hashes: Sequence[str] | None) -> None:
         """These keys have changed (None: any may have), here and on every other node."""
         self._server.invalidate(hashes)
+        if hashes is None:
+            self._on_everything()
         if self._bus is not None:
             self._tasks.start(self._say(self._bus.say(keys=hashes)), name="news")
 
@@ -113,6 +117,7 @@ class Sharing:
     def _hear(self, news: "News") -> None:
         if news.everything:
             self._server.invalidate(None)
+            self._on_everything()
         if news.keys:
             self._server.invalidate(news.keys)
         if news.holders:

@@ -129,6 +129,11 @@ class _Builder:
             response_model=settings.response_model,
             drop_params=settings.drop_params,
             implicit_models=settings.implicit_models,
+            limits={
+                name: limits
+                for name, limits in (("", settings.limits.gateway), *settings.limits.models.items())
+                if limits
+            },
         )
         warnings = dict.fromkeys(
             (*settings.warnings, *self.targets.warnings, *lead_nowhere(snapshot), *unknown_strategies(snapshot))

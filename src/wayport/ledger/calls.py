@@ -23,7 +23,7 @@ _json = msgspec.json.Encoder()
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(CallRecord).decode
 
-Scope = Literal["key", "user", "team", "project", "organization", "end_user", "tag"]
+Scope = Literal["key", "user", "team", "team_member", "project", "organization", "end_user", "tag"]
 """who may hold spend"""
 
 
@@ -123,6 +123,7 @@ def holders(record: CallRecord) -> Iterable[tuple[Scope, str]]:
         ("key", record.key_hash),
         ("user", record.user_id),
         ("team", record.team_id),
+        ("team_member", f"{record.team_id}/{record.user_id}" if record.team_id and record.user_id else None),
         ("project", record.project_id),
         ("organization", record.organization_id),
         ("end_user", record.end_user),

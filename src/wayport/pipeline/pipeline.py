@@ -120,7 +120,7 @@ class Pipeline:
                 tell_plan(call, plan, self._clock.steady_s())
                 return
             first = plan.first(self._clock.steady_s())
-            if call.principal.holders or call.principal.asks:
+            if call.principal.holders or call.principal.asks or self._admit.admission.binds_all:
                 pending = self._admit(call, table)
                 if pending is not None:
                     await pending

@@ -5,7 +5,7 @@ JSON (`Raw` values are JSON text).
 """
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Raw, Struct, field
 
@@ -165,4 +165,6 @@ class Snapshot(Struct, kw_only=True, frozen=True):
     response_model: Literal["requested", "upstream"] = "upstream"
     drop_params: bool = True
     implicit_models: bool = False
+    limits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """what may be used of a model at most, whoever calls (access/terms.py); the empty name: of the whole gateway"""
     warnings: tuple[str, ...] = ()

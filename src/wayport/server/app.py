@@ -13,6 +13,7 @@ from wayport.access.beside import Holders, NoHolders
 from wayport.access.cache import PrincipalCache
 from wayport.access.gauges import Lender
 from wayport.access.principal import Control, HolderSource, Principal
+from wayport.access.stored import everybody_of
 from wayport.config.settings import MediaSettings, Settings
 from wayport.control.leases import InProcess, Lessor
 from wayport.core.clock import Clock
@@ -118,6 +119,7 @@ class Worker:
             tasks=tasks,
             rules=admission_rules(settings),
         )
+        self.admission.bind(everybody_of(snapshot.limits, calendar=settings.compat == "litellm"))
         self.holders = Holders(holders or NoHolders(), clock=clock, tasks=tasks)
         self.admit = Admit(
             self.admission,
@@ -185,6 +187,7 @@ class Worker:
     def take_snapshot(self, data: bytes) -> None:
         """Swaps the routing facts. Calls that are running keep those they began with."""
         snapshot = _snapshot_decoder.decode(data)
+        self.admission.bind(everybody_of(snapshot.limits, calendar=snapshot.compat == "litellm"))
         self.pipeline.table = RoutingTable(snapshot)
         self.routing.keep(snapshot)
 

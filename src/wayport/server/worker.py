@@ -63,6 +63,7 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             on_snapshot=lambda data: worker.take_snapshot(data),  # noqa: PLW0108 (bound below)
             on_invalidated=lambda hashes: _forget(worker, hashes),
             on_database=lambda status: worker.note_database(status),  # noqa: PLW0108 (bound below)
+            on_asks=lambda asks: worker.authenticator.ask_about(asks),  # noqa: PLW0108 (bound below)
             on_holders=lambda holders: worker.holders.forget(holders),  # noqa: PLW0108 (bound below)
             on_recalled=lambda counter: worker.admission.recall(counter),  # noqa: PLW0108 (bound below)
             on_connected=lambda: worker.admission.register(),  # noqa: PLW0108 (bound below)

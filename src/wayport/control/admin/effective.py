@@ -24,7 +24,9 @@ def routes(parts: Parts) -> APIRouter:
         """`key`: itself or its hash; without it the caller's own. Others' keys are for administrators."""
         wanted = hash_of(key) if key else caller.key_hash or ""
         found = None
-        if parts.effective is not None and (sees_all(caller) or wanted == caller.key_hash):
+        if parts.effective is not None and key is None and caller.kind != "key":
+            found = await parts.effective.for_calls_of(caller)
+        elif parts.effective is not None and (sees_all(caller) or wanted == caller.key_hash):
             found = await parts.effective.of(wanted)
         if found is None:
             # A key that exists and is not the caller's looks like one that does not.
