@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from tests.fakes.databases import opened
@@ -14,7 +15,7 @@ from wayport.control.conversations import Conversations
 from wayport.core.errors import Unavailable
 from wayport.core.secret import Secret
 from wayport.core.tasks import Tasks
-from wayport.core.turn import KeptTurn
+from wayport.core.turn import ConversationChange, KeptConversation, KeptTurn
 from wayport.storage.address import Address
 from wayport.storage.cipher import Cipher
 from wayport.storage.database import Database
@@ -185,3 +186,61 @@ async def test_a_database_that_is_long_away_is_not_waited_for(address: Address) 
     clock.advance(60)
     with pytest.raises(Unavailable):
         await kept.chain("a", "1")
+
+
+# --------------------------------------------------------------------------------------------- conversations by their id
+HOME = KeptTurn(
+    response_id="conv_1", input=b"[]", response=msgspec.json.encode(KeptConversation(id="conv_1", created_at=1))
+)
+
+
+async def test_what_is_said_in_a_conversation_stands_in_its_chain(address: Address) -> None:
+    async with store(address) as (kept, _, _):
+        await kept.put("a", HOME, said=[], given=[])
+        await kept.put("a", turn("1"), said=[], given=[], conversation="conv_1")
+        await kept.put("a", turn("2", "1"), said=[], given=[], conversation="conv_1")
+        assert await kept.change("a", "conv_1", ConversationChange(items=b'[{"id":"x"}]'))
+        one, two, three, head = await kept.chain("a", "conv_1")
+        assert (one.input, two.input, three.input) == (turn("1").input, turn("2").input, b'[{"id":"x"}]')
+        assert msgspec.json.decode(two.response) == {"output": [{"id": "out", "text": "secret-words"}]}
+        assert (head.response_id, head.previous_id, head.response) == ("conv_1", three.response_id, HOME.response)
+        # An answer that is deleted stays said.
+        assert await kept.forget("a", "1")
+        assert len(await kept.chain("a", "conv_1")) == 4
+        assert await kept.chain("b", "conv_1") == ()
+        assert not await kept.change("b", "conv_1", ConversationChange(items=b"[]"))
+        assert not await kept.change("a", "conv_2", ConversationChange(items=b"[]"))
+
+
+async def test_answers_that_end_at_once_are_all_said(address: Address) -> None:
+    async with store(address) as (kept, _, _):
+        await kept.put("a", HOME, said=[], given=[])
+        names = [str(number) for number in range(8)]
+        await asyncio.gather(*(kept.put("a", turn(name), said=[], given=[], conversation="conv_1") for name in names))
+        chain = await kept.chain("a", "conv_1")
+        assert sorted(each.input for each in chain[:-1]) == [turn(name).input for name in names]
+
+
+async def test_a_conversations_facts_change_and_its_end_stays(address: Address) -> None:
+    async with store(address) as (kept, _, clock):
+        await kept.put("a", HOME, said=[], given=[])
+        await kept.put("a", turn("1"), said=[], given=[], conversation="conv_1")
+        await kept.change("a", "conv_1", ConversationChange(metadata=b'{"k":"v"}', without=("x",)))
+        await kept.change("a", "conv_1", ConversationChange(without=("y",)))
+        one, head = await kept.chain("a", "conv_1")
+        known = msgspec.json.decode(head.response, type=KeptConversation)
+        assert (bytes(known.metadata), known.without, known.created_at) == (b'{"k":"v"}', ("x", "y"), 1)
+        assert head.previous_id == one.response_id
+        # It lives as long as it is used.
+        clock.advance(29 * DAY_S)
+        await kept.put("a", turn("2"), said=[], given=[], conversation="conv_1")
+        clock.advance(29 * DAY_S)
+        await kept.expire()
+        assert len(await kept.chain("a", "conv_1")) == 3
+
+
+async def test_a_turn_of_a_conversation_that_was_deleted_meanwhile_is_kept_alone(address: Address) -> None:
+    async with store(address) as (kept, _, _):
+        await kept.put("a", turn("1"), said=[], given=[], conversation="conv_1")
+        assert await kept.chain("a", "1") == (turn("1"),)
+        assert await kept.chain("a", "conv_1") == ()

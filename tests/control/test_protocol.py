@@ -10,6 +10,7 @@ from wayport.control.protocol import (
     AsksTold,
     ChainAsked,
     Claimed,
+    ConversationChanged,
     DatabaseTold,
     Frames,
     Granted,
@@ -33,7 +34,7 @@ from wayport.control.protocol import (
     frame,
 )
 from wayport.core.lease import Claim, Grant
-from wayport.core.turn import FoundItems, KeptTurn
+from wayport.core.turn import ConversationChange, FoundItems, KeptTurn
 
 PRINCIPAL = Principal(
     kind="key",
@@ -69,6 +70,7 @@ EVERY: list[Message] = [
     HolderAnswered(id=21, unavailable="the database is away"),
     Claimed(id=22, claim=Claim(counter="key:a|requests/60", kind="requests", limit=10, per_s=60, need=1)),
     Granted(id=22, grant=Grant(counter="key:a|requests/60", window=3, ends_in_s=59.5, granted=1, number=1)),
+    ConversationChanged(id=1, tenant="a", conversation="conv_1", change=ConversationChange(items=b"[]")),
     ThoughtsTold(thoughts={b"name": b"thought"}),
     ThoughtsAsked(id=1, names=(b"name",)),
     ThoughtsFound(id=1, thoughts={b"name": b"thought"}),

@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+from msgspec.structs import replace
+
 from wayport.core.errors import Unavailable
-from wayport.core.turn import FoundItems, KeptTurn
+from wayport.core.turn import ConversationChange, FoundItems, KeptConversation, KeptTurn
 
 
 @dataclass
@@ -21,7 +24,15 @@ class KnownTurns:
     asked: int = 0
     """chains and items that were looked for"""
 
-    async def put(self, tenant: str, turn: KeptTurn, *, said: Sequence[str], given: Sequence[str]) -> None:
+    async def put(
+        self,
+        tenant: str,
+        turn: KeptTurn,
+        *,
+        said: Sequence[str],
+        given: Sequence[str],
+        conversation: str | None = None,
+    ) -> None:
         if self.gate is not None:
             self.waiting += 1
             await self.gate.wait()
@@ -32,6 +43,29 @@ class KnownTurns:
             self.places[tenant, name] = (turn.response_id, before[1] if before else None)
         for name in said:
             self.places[tenant, name] = (turn.response_id, turn.deployment)
+        if conversation is not None:
+            self._add(tenant, conversation, turn)
+
+    async def change(self, tenant: str, conversation: str, change: ConversationChange) -> bool:
+        self._present()
+        head = self.turns.get((tenant, conversation))
+        if head is None:
+            return False
+        if change.items is not None:
+            self._add(tenant, conversation, KeptTurn(response_id="", input=change.items, response=b"{}"))
+            return True
+        known = msgspec.json.decode(head.response, type=KeptConversation)
+        metadata = known.metadata if change.metadata is None else msgspec.Raw(change.metadata)
+        known = replace(known, metadata=metadata, without=(*known.without, *change.without))
+        self.turns[tenant, conversation] = replace(head, response=msgspec.json.encode(known))
+        return True
+
+    def _add(self, tenant: str, conversation: str, turn: KeptTurn) -> None:
+        head = self.turns.get((tenant, conversation))
+        if head is not None:
+            name = f"{conversation}/{len(self.turns)}"
+            self.turns[tenant, name] = replace(turn, response_id=name, previous_id=head.previous_id, deployment=None)
+            self.turns[tenant, conversation] = replace(head, previous_id=name)
 
     async def chain(self, tenant: str, response_id: str) -> tuple[KeptTurn, ...]:
         self._present()

@@ -16,6 +16,8 @@ _LLM = (
     "/embeddings",
     "/responses",
     "/responses/*",
+    "/conversations",
+    "/conversations/*",
     "/images/*",
     "/audio/*",
     "/rerank",

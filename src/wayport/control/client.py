@@ -15,6 +15,7 @@ from wayport.control.protocol import (
     AsksTold,
     ChainAsked,
     Claimed,
+    ConversationChanged,
     DatabaseTold,
     Granted,
     Hello,
@@ -230,6 +231,7 @@ class SocketControl:
                 | ChainAsked()
                 | ItemsAsked()
                 | TurnForgotten()
+                | ConversationChanged()
                 | HolderAsked()
                 | Claimed()
                 | ThoughtsTold()

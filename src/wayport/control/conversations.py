@@ -11,12 +11,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
 from sqlalchemy import CTE, Column, bindparam, delete, literal, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wayport.core.clock import Clock
 from wayport.core.errors import Unavailable
-from wayport.core.turn import FoundItems, KeptTurn
+from wayport.core.ids import NewId, uuid7
+from wayport.core.turn import ConversationChange, FoundItems, KeptConversation, KeptTurn
 from wayport.storage.cipher import Cipher, NotReadable
 from wayport.storage.database import Database
 from wayport.storage.tables import conversation_items as items
@@ -35,6 +39,14 @@ _FRESH_S = 10.0
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(KeptTurn).decode
+
+
+class _Said(Struct):
+    output: Raw = Raw(b"[]")
+
+
+_said = msgspec.json.Decoder(_Said).decode
+_conversation = msgspec.json.Decoder(KeptConversation).decode
 
 
 def _chain_of(*columns: Column[Any]) -> CTE:
@@ -68,6 +80,12 @@ _FIND_ITEMS = select(items.c.item_id, items.c.deployment, items.c.response_id).w
 _FIND_TURNS = select(turns.c.response_id, turns.c.sealed).where(
     turns.c.tenant == bindparam("tenant"), turns.c.response_id.in_(bindparam("response_ids", expanding=True))
 )
+_HEAD = (
+    select(turns.c.sealed)
+    .where(turns.c.tenant == bindparam("tenant"), turns.c.response_id == bindparam("response_id"))
+    # Answers that end at the same moment are added one after the other.
+    .with_for_update()
+)
 _FORGET = delete(turns).where(turns.c.tenant == bindparam("tenant"), turns.c.response_id == bindparam("response_id"))
 _FORGET_ITEMS = delete(items).where(
     items.c.tenant == bindparam("tenant"), items.c.response_id == bindparam("response_id")
@@ -90,12 +108,14 @@ class Conversations:
         *,
         clock: Clock,
         keep_days: float,
+        new_id: NewId = uuid7,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database
         self._cipher = cipher
         self._clock = clock
         self._keep_s = keep_days * _DAY_S
+        self._new_id = new_id
         self._sleep = sleep
         added = database.insert(turns)
         self._put = added.on_conflict_do_update(
@@ -113,17 +133,15 @@ class Conversations:
                 async with asyncio.timeout(_PATIENCE_S):
                     await self._database.connected()
 
-    async def put(self, tenant: str, turn: KeptTurn, *, said: Sequence[str], given: Sequence[str]) -> None:
-        now_s = self._clock.now_s()
-        until_s = now_s + self._keep_s
-        row = {
-            "tenant": tenant,
-            "response_id": turn.response_id,
-            "previous_id": turn.previous_id,
-            "sealed": self._cipher.seal(_encode(turn), _place(tenant, turn.response_id)),
-            "created_s": now_s,
-            "expires_s": until_s,
-        }
+    async def put(
+        self,
+        tenant: str,
+        turn: KeptTurn,
+        *,
+        said: Sequence[str],
+        given: Sequence[str],
+        conversation: str | None = None,
+    ) -> None:
         own = {"tenant": tenant, "response_id": turn.response_id}
         names = list(filter(storable, dict.fromkeys(said)))
         new = [{**own, "item_id": name, "deployment": turn.deployment} for name in names]
@@ -131,14 +149,71 @@ class Conversations:
         old = [{**own, "item_id": name, "deployment": None} for name in names]
         await self._ready()
         async with self._database.write() as connection:
-            await connection.execute(self._put, row)
-            if turn.previous_id is not None:
-                before = {"owner": tenant, "last": turn.previous_id, "until_s": until_s}
-                await connection.execute(_KEEP_LONGER, before)
+            await self._write(connection, tenant, turn)
             if new:
                 await connection.execute(self._place_said, new)
             if old:
                 await connection.execute(self._place_given, old)
+            if conversation is not None:
+                # A copy: the answer can be deleted by its id, and the conversation goes on.
+                said_too = msgspec.json.encode(_said(turn.response))
+                await self._add(connection, tenant, conversation, given=turn.input, response=said_too)
+
+    async def change(self, tenant: str, conversation: str, change: ConversationChange) -> bool:
+        if not storable(conversation):
+            return False
+        await self._ready()
+        async with self._database.write() as connection:
+            if change.items is not None:
+                return await self._add(connection, tenant, conversation, given=change.items, response=b"{}")
+            head = await self._head(connection, tenant, conversation)
+            if head is None:
+                return False
+            known = _conversation(head.response)
+            if change.metadata is not None:
+                known = replace(known, metadata=Raw(change.metadata))
+            if change.without:
+                known = replace(known, without=tuple(dict.fromkeys((*known.without, *change.without))))
+            await self._write(connection, tenant, replace(head, response=msgspec.json.encode(known)))
+        return True
+
+    async def _add(
+        self, connection: AsyncConnection, tenant: str, conversation: str, *, given: bytes, response: bytes
+    ) -> bool:
+        head = await self._head(connection, tenant, conversation)
+        if head is None:
+            return False
+        added = KeptTurn(
+            response_id=f"{conversation}/{self._new_id()}",
+            previous_id=head.previous_id,
+            input=given,
+            response=response,
+        )
+        await self._write(connection, tenant, added)
+        await self._write(connection, tenant, replace(head, previous_id=added.response_id))
+        return True
+
+    async def _head(self, connection: AsyncConnection, tenant: str, conversation: str) -> KeptTurn | None:
+        own = {"tenant": tenant, "response_id": conversation}
+        row = (await connection.execute(_HEAD, own)).first()
+        return self._read(tenant, conversation, row.sealed) if row is not None else None
+
+    async def _write(self, connection: AsyncConnection, tenant: str, turn: KeptTurn) -> None:
+        now_s = self._clock.now_s()
+        until_s = now_s + self._keep_s
+        await connection.execute(
+            self._put,
+            {
+                "tenant": tenant,
+                "response_id": turn.response_id,
+                "previous_id": turn.previous_id,
+                "sealed": self._cipher.seal(_encode(turn), _place(tenant, turn.response_id)),
+                "created_s": now_s,
+                "expires_s": until_s,
+            },
+        )
+        if turn.previous_id is not None:
+            await connection.execute(_KEEP_LONGER, {"owner": tenant, "last": turn.previous_id, "until_s": until_s})
 
     async def chain(self, tenant: str, response_id: str) -> tuple[KeptTurn, ...]:
         if not storable(response_id):

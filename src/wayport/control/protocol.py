@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from wayport.access.principal import AskedFor, Holder, Principal
 from wayport.core.lease import Claim, Grant
-from wayport.core.turn import FoundItems, KeptTurn
+from wayport.core.turn import ConversationChange, FoundItems, KeptTurn
 
 log = logging.getLogger("wayport.control")
 
@@ -110,6 +110,7 @@ class TurnPut(Struct, kw_only=True, frozen=True, tag="turn_put"):
     turn: KeptTurn
     said: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    conversation: str | None = None
 
 
 class ChainAsked(Struct, kw_only=True, frozen=True, tag="chain_asked"):
@@ -132,8 +133,17 @@ class TurnForgotten(Struct, kw_only=True, frozen=True, tag="turn_forgotten"):
     response_id: str
 
 
+class ConversationChanged(Struct, kw_only=True, frozen=True, tag="conversation_changed"):
+    """Change this conversation."""
+
+    id: int
+    tenant: str
+    conversation: str
+    change: ConversationChange
+
+
 class TurnsAnswered(Struct, kw_only=True, frozen=True, tag="turns"):
-    """The answer to all four of these. `done`: what was asked for has happened."""
+    """The answer to all five of these. `done`: what was asked for has happened."""
 
     id: int
     done: bool = False
@@ -157,7 +167,7 @@ class ThoughtsFound(Struct, kw_only=True, frozen=True, tag="thoughts"):
     thoughts: dict[bytes, bytes]
 
 
-TurnQuestion = TurnPut | ChainAsked | ItemsAsked | TurnForgotten
+TurnQuestion = TurnPut | ChainAsked | ItemsAsked | TurnForgotten | ConversationChanged
 Message = (
     Hello
     | SnapshotPushed
@@ -170,6 +180,7 @@ Message = (
     | ChainAsked
     | ItemsAsked
     | TurnForgotten
+    | ConversationChanged
     | TurnsAnswered
     | HolderAsked
     | HolderAnswered

@@ -13,6 +13,7 @@ from wayport.control.protocol import (
     AsksTold,
     ChainAsked,
     Claimed,
+    ConversationChanged,
     DatabaseTold,
     Granted,
     Hello,
@@ -157,7 +158,7 @@ class ControlServer:
                     self._lessor.result().workers(len(self._workers))
             case PrincipalAsked():
                 self._tasks.start(self._answer(connection, message), name="principal")
-            case TurnPut() | ChainAsked() | ItemsAsked() | TurnForgotten():
+            case TurnPut() | ChainAsked() | ItemsAsked() | TurnForgotten() | ConversationChanged():
                 self._tasks.start(self._answer_turns(connection, message), name="turns")
             case Claimed():
                 self._hear_claim(connection, message)

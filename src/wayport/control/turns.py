@@ -5,6 +5,7 @@ from typing import assert_never
 
 from wayport.control.protocol import (
     ChainAsked,
+    ConversationChanged,
     ItemsAsked,
     Message,
     TurnForgotten,
@@ -13,7 +14,7 @@ from wayport.control.protocol import (
     TurnsAnswered,
 )
 from wayport.core.errors import Unavailable
-from wayport.core.turn import FoundItems, KeptTurn, TurnStore
+from wayport.core.turn import ConversationChange, FoundItems, KeptTurn, TurnStore
 
 Ask = Callable[[Callable[[int], Message]], Awaitable[Message]]
 
@@ -24,10 +25,31 @@ class RemoteTurns:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
 
-    async def put(self, tenant: str, turn: KeptTurn, *, said: Sequence[str], given: Sequence[str]) -> None:
+    async def put(
+        self,
+        tenant: str,
+        turn: KeptTurn,
+        *,
+        said: Sequence[str],
+        given: Sequence[str],
+        conversation: str | None = None,
+    ) -> None:
         await self._answer(
-            lambda number: TurnPut(id=number, tenant=tenant, turn=turn, said=tuple(said), given=tuple(given))
+            lambda number: TurnPut(
+                id=number,
+                tenant=tenant,
+                turn=turn,
+                said=tuple(said),
+                given=tuple(given),
+                conversation=conversation,
+            )
         )
+
+    async def change(self, tenant: str, conversation: str, change: ConversationChange) -> bool:
+        answer = await self._answer(
+            lambda number: ConversationChanged(id=number, tenant=tenant, conversation=conversation, change=change)
+        )
+        return answer.done
 
     async def chain(self, tenant: str, response_id: str) -> tuple[KeptTurn, ...]:
         answer = await self._answer(lambda number: ChainAsked(id=number, tenant=tenant, response_id=response_id))
@@ -53,7 +75,9 @@ async def answer_of(store: TurnStore, asked: TurnQuestion) -> TurnsAnswered:
     try:
         match asked:
             case TurnPut():
-                await store.put(asked.tenant, asked.turn, said=asked.said, given=asked.given)
+                await store.put(
+                    asked.tenant, asked.turn, said=asked.said, given=asked.given, conversation=asked.conversation
+                )
                 return TurnsAnswered(id=asked.id, done=True)
             case ChainAsked():
                 turns = await store.chain(asked.tenant, asked.response_id)
@@ -63,6 +87,9 @@ async def answer_of(store: TurnStore, asked: TurnQuestion) -> TurnsAnswered:
                 return TurnsAnswered(id=asked.id, done=True, found=found)
             case TurnForgotten():
                 return TurnsAnswered(id=asked.id, done=await store.forget(asked.tenant, asked.response_id))
+            case ConversationChanged():
+                done = await store.change(asked.tenant, asked.conversation, asked.change)
+                return TurnsAnswered(id=asked.id, done=done)
             case _:
                 assert_never(asked)
     except Unavailable as error:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
 
 class KeptTurn(Struct, kw_only=True, frozen=True):
@@ -28,11 +28,46 @@ class FoundItems(Struct, kw_only=True, frozen=True):
     """item to the deployment that keeps it too"""
 
 
+class KeptConversation(Struct, kw_only=True, frozen=True):
+    """A conversation by its own id. It is kept as a turn that says nothing and goes on from the last one that was said;
+    this stands in the place of its answer.
+    """
+
+    id: str
+    created_at: int
+    metadata: Raw = Raw(b"{}")
+    without: tuple[str, ...] = ()
+    """ids of items that were deleted from it"""
+
+
+class ConversationChange(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What is to be changed of a conversation."""
+
+    items: bytes | None = None
+    """to be added at its end: a list, each with an id"""
+    metadata: bytes | None = None
+    without: tuple[str, ...] = ()
+
+
 class TurnStore(Protocol):
     """Keeps turns by tenant: what one has stored does not exist for another. All raise `Unavailable`."""
 
-    async def put(self, tenant: str, turn: KeptTurn, *, said: Sequence[str], given: Sequence[str]) -> None:
-        """Keeps a turn; when this returns it is safe. `said`: ids of the answer's items; `given`: of the request's."""
+    async def put(
+        self,
+        tenant: str,
+        turn: KeptTurn,
+        *,
+        said: Sequence[str],
+        given: Sequence[str],
+        conversation: str | None = None,
+    ) -> None:
+        """Keeps a turn; when this returns it is safe. `said`: ids of the answer's items; `given`: of the request's.
+        `conversation`: whose end it is to be.
+        """
+        ...
+
+    async def change(self, tenant: str, conversation: str, change: ConversationChange) -> bool:
+        """False: there is no such conversation."""
         ...
 
     async def chain(self, tenant: str, response_id: str) -> tuple[KeptTurn, ...]:

@@ -135,7 +135,7 @@ def list_items(
     return msgspec.json.encode(
         {
             "object": "list",
-            "data": [_listed(raw) for _, raw in page],
+            "data": [listed_item(raw) for _, raw in page],
             "first_id": page[0][0] if page else None,
             "last_id": page[-1][0] if page else None,
             "has_more": len(listed) > len(page),
@@ -148,7 +148,7 @@ def _id_of(raw: Raw) -> str:
     return STRING.decode(item_id) if item_id != NULL else ""
 
 
-def _listed(raw: Raw) -> Raw:
+def listed_item(raw: Raw) -> Raw:
     """An item as the API lists it: a message's content is a list, what was said has annotations, and it has a status."""
     item = OBJECT.decode(raw)
     if item.get("type") != Raw(b'"message"'):

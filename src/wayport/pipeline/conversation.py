@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
-from wayport.core.errors import Fault
-from wayport.core.turn import KeptTurn
+from wayport.core.errors import Fault, ResponseNotFound
+from wayport.core.turn import KeptConversation, KeptTurn
 from wayport.dialects.neutral import Request
 from wayport.dialects.openai_responses_frame import ECHO
 from wayport.dialects.openai_responses_parts import is_text
@@ -15,6 +17,8 @@ from wayport.wire import patch
 from wayport.wire.openai_responses import EMPTY_LIST, LIST, NULL, OBJECT, STRING, TAG
 from wayport.wire.patch import Fields
 
+CONVERSATION = "conversation"
+PREFIX = "conv_"
 _PREVIOUS = "previous_response_id"
 _TRUE = Raw(b"true")
 # Items that a target takes without an id; its own tools' items it does not.
@@ -26,13 +30,29 @@ _ID_FREE = frozenset(
 class Conversation:
     """What one call of the Responses API goes on from."""
 
-    __slots__ = ("_found", "_given", "_native_at", "_places", "_stateless", "earlier", "must_keep", "stores", "tenant")
+    __slots__ = (
+        "_found",
+        "_given",
+        "_native_at",
+        "_places",
+        "_stateless",
+        "earlier",
+        "home",
+        "must_keep",
+        "stores",
+        "tenant",
+        "unknown",
+    )
 
     def __init__(self) -> None:
         self.tenant = ""
         self.stores = False
         self.must_keep = False
-        """`store: true` is written: an answer that cannot be kept is an error"""
+        """an answer that cannot be kept is an error: `store: true` is written, or it belongs to a conversation of ours"""
+        self.home: str | None = None
+        """the conversation of ours to which the turn is added"""
+        self.unknown: str | None = None
+        """a conversation that is not ours: perhaps the target's"""
         self.earlier: tuple[KeptTurn, ...] = ()
         """oldest first"""
         self._given: Raw | None = None
@@ -51,6 +71,12 @@ class Conversation:
         self.earlier = earlier
         return sum(len(turn.input) + len(turn.response) for turn in earlier)
 
+    def learn_home(self, chain: tuple[KeptTurn, ...]) -> int:
+        """The conversation that the request belongs to, and what was said in it; returns its size."""
+        self.home = chain[-1].response_id
+        self.must_keep = True
+        return self.learn(turns_in(chain))
+
     def learn_items(
         self, wanted: Sequence[str], turns: Sequence[KeptTurn], places: dict[str, str | None]
     ) -> str | None:
@@ -65,6 +91,8 @@ class Conversation:
 
     def told_whole(self, fields: Fields) -> Fields:
         """The request with all that it goes on from in its input, for a target that keeps nothing."""
+        if self.unknown is not None:
+            raise ResponseNotFound(f"Conversation with id '{self.unknown}' not found.", param=CONVERSATION)
         if self._found:
             fields = with_references(fields, self._found.get)
         if self.earlier:
@@ -73,6 +101,8 @@ class Conversation:
 
     def passed(self, fields: Fields, deployment: Deployment) -> Fields:
         """The request for a deployment of this dialect: as it is for the one that keeps the conversation itself."""
+        if self.home is not None:
+            fields = {name: value for name, value in fields.items() if name != CONVERSATION}
         if not self.earlier and not self._found:
             return fields
         if self._goes_on_at(deployment):
@@ -121,7 +151,7 @@ class Conversation:
 
     def repeat(self, request: Request) -> None:
         """The answer of a target that was told the whole still says what it goes on from."""
-        if self.earlier:
+        if self.earlier and self.home is None:
             name = patch.encode(self.earlier[-1].response_id)
             request.spelling[ECHO] = {**request.spelling.get(ECHO, {}), _PREVIOUS: name}
 
@@ -145,6 +175,23 @@ class Conversation:
             response=bytes(response),
         )
         return turn, ids_of(said), ids_of(given)
+
+
+# -------------------------------------------------------------------------------------------------------- conversations
+decode_conversation = msgspec.json.Decoder(KeptConversation).decode
+
+
+def turns_in(chain: Sequence[KeptTurn]) -> tuple[KeptTurn, ...]:
+    """What was said in a conversation (the last of its chain), without what was deleted from it."""
+    *turns, head = chain
+    gone = frozenset(decode_conversation(head.response).without)
+    return tuple(turns) if not gone else tuple(_less(turn, gone) for turn in turns)
+
+
+def _less(turn: KeptTurn, gone: frozenset[str]) -> KeptTurn:
+    given = [raw for raw in given_of(turn) if gone.isdisjoint(ids_of([raw]))]
+    said = [raw for raw in said_of(turn) if gone.isdisjoint(ids_of([raw]))]
+    return replace(turn, input=bytes(patch.encode(given)), response=bytes(patch.encode({"output": said})))
 
 
 # --------------------------------------------------------------------------------------------------------------- items

@@ -13,18 +13,20 @@ from msgspec import Raw
 from wayport.access.tenant import tenant_of
 from wayport.core.clock import Clock
 from wayport.core.errors import BadRequest, ResponseNotFound, Unavailable
-from wayport.core.turn import TurnStore
+from wayport.core.turn import KeptTurn, TurnStore
 from wayport.dialects.openai_responses_parts import is_text
 from wayport.pipeline.call import Call
-from wayport.pipeline.conversation import referred
+from wayport.pipeline.conversation import CONVERSATION, PREFIX, Conversation, referred, status_of
 from wayport.routing.affinity import Affinity, response_key
-from wayport.wire.openai_responses import LIST, NULL, STRING
+from wayport.wire.openai_responses import LIST, NULL, OBJECT, STRING
 from wayport.wire.patch import Fields
 
 log = logging.getLogger("wayport.pipeline")
 
 _PREVIOUS = "previous_response_id"
 _TRUE = Raw(b"true")
+_SAID = frozenset({"completed", "incomplete"})
+"""answers that become part of their conversation"""
 
 
 class Turns:
@@ -49,18 +51,31 @@ class Turns:
         if conversation.stores:
             conversation.hold(fields)
         previous = _previous(fields)
+        home = _home(fields) if CONVERSATION in fields else None
         references = _references(fields)
-        if previous is None and not references:
+        if previous is None and home is None and not references:
             return None
-        return self._load(call, previous, references)
+        if previous is not None and home is not None:
+            raise BadRequest(
+                f"Only one of `{_PREVIOUS}` and `{CONVERSATION}` may be given.",
+                param=_PREVIOUS,
+                code="mutually_exclusive_parameters",
+            )
+        return self._load(call, previous, home, references)
 
-    async def _load(self, call: Call, previous: str | None, references: list[str]) -> None:
+    async def _load(self, call: Call, previous: str | None, home: str | None, references: list[str]) -> None:
         conversation = call.conversation
         assert conversation is not None
         store = self._store
         if store is None:
             raise Unavailable("Conversations are not kept here.")
         tenant = conversation.tenant
+        if home is not None:
+            chain = await store.chain(tenant, home) if home.startswith(PREFIX) else ()
+            if chain:
+                self._settle_in(call, conversation, chain)
+            else:
+                conversation.unknown = home
         if previous is not None:
             earlier = await store.chain(tenant, previous)
             if not earlier:
@@ -82,9 +97,20 @@ class Turns:
                     param="input",
                 )
 
+    def _settle_in(self, call: Call, conversation: Conversation, chain: tuple[KeptTurn, ...]) -> None:
+        if not conversation.stores:
+            raise BadRequest(
+                f"An answer in a `{CONVERSATION}` is kept: leave `store` out."
+                if self._keep
+                else "Conversations are not kept here (`responses.keep_days` is 0).",
+                param="store",
+                code="conversation_needs_store",
+            )
+        call.request_bytes += conversation.learn_home(chain)
+
     async def keep(self, call: Call, response: bytes | Raw, *, native: bool) -> None:
-        """Keeps the call's turn. Raises `Unavailable` only where the client wrote `store: true`: to everybody else an
-        answer is worth more than going on from it by its id.
+        """Keeps the call's turn. Raises `Unavailable` only where the client wrote `store: true` or the answer belongs to a
+        conversation: to everybody else an answer is worth more than going on from it by its id.
         """
         conversation = call.conversation
         assert conversation is not None
@@ -98,12 +124,14 @@ class Turns:
             log.warning("an answer cannot be kept", extra={"call_id": call.id, "error": str(error)})
             return
         try:
-            await self._store.put(conversation.tenant, turn, said=said, given=given)
+            home = conversation.home if status_of(turn) in _SAID else None
+            await self._store.put(conversation.tenant, turn, said=said, given=given, conversation=home)
         except Unavailable as error:
             log.warning("an answer was not kept", extra={"call_id": call.id, "error": error.message})
             if conversation.must_keep:
                 raise Unavailable(
-                    f"The answer could not be stored ({error.message}), and the request says `store: true`.",
+                    f"The answer could not be stored ({error.message}), and the request says "
+                    f"`{'store: true' if conversation.home is None else CONVERSATION}`.",
                     code="response_not_stored",
                     retry_after_s=1,
                 ) from error
@@ -115,6 +143,24 @@ def _previous(fields: Fields) -> str | None:
         return None
     if not is_text(raw):
         raise BadRequest(f"`{_PREVIOUS}` must be a string.", param=_PREVIOUS, code="invalid_type")
+    return STRING.decode(raw)
+
+
+def _home(fields: Fields) -> str | None:
+    raw = fields[CONVERSATION]
+    if raw == NULL:
+        return None
+    if not is_text(raw):
+        try:
+            raw = OBJECT.decode(raw)["id"]
+        except (ValueError, KeyError):
+            raw = NULL
+    if not is_text(raw):
+        raise BadRequest(
+            f'`{CONVERSATION}` must be the id of a conversation, or {{"id": …}}.',
+            param=CONVERSATION,
+            code="invalid_type",
+        )
     return STRING.decode(raw)
 
 

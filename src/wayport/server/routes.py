@@ -10,7 +10,7 @@ from wayport.access.principal import Principal
 from wayport.core.errors import MethodNotAllowed
 from wayport.dialects.openai_embeddings import DIALECT as EMBEDDINGS
 from wayport.dialects.registry import DIALECTS
-from wayport.server.endpoints import explain, gemini, health, model_groups, models, responses
+from wayport.server.endpoints import conversations, explain, gemini, health, model_groups, models, responses
 from wayport.server.endpoints.control import relay_to_control
 from wayport.server.endpoints.llm import call_model
 from wayport.server.exchange import Exchange
@@ -92,6 +92,8 @@ class Router:
             return self._explain(exchange, match["id"])
         if (match := responses.one_in_path(exchange.path)) is not None:
             return responses.answer(self._worker, exchange, match, self.principal(exchange))
+        if (match := conversations.in_path(exchange.path)) is not None:
+            return conversations.answer(self._worker, exchange, match, self.principal(exchange))
         return relay_to_control(self._worker, exchange)
 
     # --------------------------------------------------------------------------------------------------- models

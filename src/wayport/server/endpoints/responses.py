@@ -3,8 +3,7 @@
 import logging
 import re
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -20,9 +19,10 @@ from wayport.core.errors import (
     UpstreamFault,
 )
 from wayport.core.turn import KeptTurn, TurnStore
-from wayport.dialects.openai_responses_stored import deleted, list_items
-from wayport.pipeline.conversation import given_of, ids_of, items_of, said_of, status_of
+from wayport.dialects.openai_responses_stored import deleted
+from wayport.pipeline.conversation import PREFIX, given_of, ids_of, items_of, said_of, status_of
 from wayport.routing.snapshot import Deployment
+from wayport.server.endpoints.pages import page_of, query
 from wayport.server.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _ONE = re.compile(
 )
 _METHODS = {None: (b"GET", b"HEAD", b"DELETE"), "/cancel": (b"POST",), "/input_items": (b"GET", b"HEAD")}
 _RUNNING = frozenset({"queued", "in_progress"})
-_MOST_ITEMS = 100
 
 
 def one_in_path(path: str) -> re.Match[str] | None:
@@ -56,15 +55,18 @@ async def answer(
     store = worker.conversations
     if store is None:
         raise Unavailable("Answers are not kept here.")
-    chain = await store.chain(tenant, response_id)
+    # Conversations are kept among the answers, and are none.
+    chain = await store.chain(tenant, response_id) if not response_id.startswith(PREFIX) else ()
     if not chain:
+        if response_id.startswith(PREFIX):
+            raise ResponseNotFound(f"Response with id '{response_id}' not found.")
         if exchange.method == b"DELETE" and await store.forget(tenant, response_id):
             # What it went on from is gone already.
             return exchange.respond(200, _JSON, deleted(response_id))
         raise ResponseNotFound(f"Response with id '{response_id}' not found.")
     match action:
         case "/input_items":
-            exchange.respond(200, _JSON, _page(exchange, chain))
+            exchange.respond(200, _JSON, page_of(exchange, _input(chain)))
         case "/cancel":
             exchange.respond(200, _JSON, await _cancel(worker, store, tenant, chain[-1]))
         case _ if exchange.method == b"DELETE":
@@ -75,7 +77,7 @@ async def answer(
 
 
 async def _read(worker: "Worker", exchange: Exchange, store: TurnStore, tenant: str, turn: KeptTurn) -> bytes:
-    if _query(exchange, "stream") == "true":
+    if query(exchange, "stream") == "true":
         raise BadRequest("A kept answer is not streamed again: ask for it without `stream`.", param="stream")
     if status_of(turn) not in _RUNNING or (deployment := _keeper(worker, turn)) is None:
         return turn.response
@@ -125,17 +127,5 @@ def _keeper(worker: "Worker", turn: KeptTurn) -> Deployment | None:
     return next((each for each in found.deployments if each.id == turn.deployment), None)
 
 
-def _page(exchange: Exchange, chain: tuple[KeptTurn, ...]) -> bytes:
-    items: list[Raw] = [item for turn in chain[:-1] for item in items_of(turn)] + given_of(chain[-1])
-    order = _query(exchange, "order") or "desc"
-    if order not in {"asc", "desc"}:
-        raise BadRequest("`order` must be `asc` or `desc`.", param="order")
-    wanted = _query(exchange, "limit") or "20"
-    if not wanted.isdecimal() or not 1 <= int(wanted) <= _MOST_ITEMS:
-        raise BadRequest(f"`limit` must be a number from 1 to {_MOST_ITEMS}.", param="limit")
-    direction: Literal["asc", "desc"] = "asc" if order == "asc" else "desc"
-    return list_items(items, limit=int(wanted), order=direction, after=_query(exchange, "after"))
-
-
-def _query(exchange: Exchange, name: str) -> str | None:
-    return parse_qs(exchange.query.decode("latin-1")).get(name, [None])[-1]
+def _input(chain: tuple[KeptTurn, ...]) -> list[Raw]:
+    return [item for turn in chain[:-1] for item in items_of(turn)] + given_of(chain[-1])
