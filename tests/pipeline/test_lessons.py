@@ -112,3 +112,100 @@ async def test_the_same_request_is_the_same_bytes_so_that_caches_hit() -> None:
             for _ in range(2):
                 await wayport.ask({**ASK, "tools": tools})
             assert upstream.requests[0].body == upstream.requests[1].body
+
+
+# ------------------------------------------------------------------------------------------------------- beta flags
+CLAUDE = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+BETAS = {"anthropic-beta": "one-2025-01-01,two-2025-02-02, three-2025-03-03"}
+
+
+CONVERSE = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hi"}]}}, "stopReason": "end_turn",
+    "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, "metrics": {"latencyMs": 1},
+}  # fmt: skip
+
+
+def refuses_betas(message: str) -> Any:
+    return json_answer({"type": "error", "error": {"type": "invalid_request_error", "message": message}}, status=400)
+
+
+def claude_at(upstream: Upstream, router: str = "") -> str:
+    return (
+        f"providers: {{anthropic: {{api_base: {upstream.url}, api_key: k}}}}\nmodels: {{m: anthropic/claude-x}}\n"
+        f"router: {{num_retries: 0{router}}}\n"
+    )
+
+
+def sent(upstream: Upstream) -> list[str | None]:
+    return [request.headers.get("anthropic-beta") for request in upstream.requests]
+
+
+NAMED = (
+    "Unexpected value(s) `one-2025-01-01`, `three-2025-03-03` for the `anthropic-beta` header. Please consult our "
+    "documentation at docs.anthropic.com or try again without the header."
+)
+
+
+async def test_beta_flags_that_a_deployment_names_are_left_out_from_then_on() -> None:
+    async with Upstream([refuses_betas(NAMED), *[json_answer(MESSAGE)] * 3]) as upstream:
+        async with gateway(claude_at(upstream)) as wayport:
+            for _ in range(2):
+                answered = await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)
+                assert answered.status_code == 200
+                assert answered.headers["x-wayport-dropped-params"] == (
+                    "anthropic-beta: one-2025-01-01,anthropic-beta: three-2025-03-03"
+                )
+            assert sent(upstream)[1:] == ["two-2025-02-02"] * 2
+            # A translated call of this deployment leaves them out as well, and others keep theirs.
+            other = await wayport.ask(CLAUDE, "/v1/messages", headers={"anthropic-beta": "two-2025-02-02"})
+            assert "x-wayport-dropped-params" not in other.headers
+            shown = (await wayport.http.get("/model/info")).json()["data"][0]["model_info"]["learned"]
+            assert shown == ["anthropic-beta: one-2025-01-01", "anthropic-beta: three-2025-03-03"]
+
+
+@pytest.mark.parametrize("named", [NAMED.replace("`", ""), "invalid beta flag"])
+async def test_flags_without_quotes_and_those_that_nobody_names(named: str) -> None:
+    async with Upstream([refuses_betas(named), json_answer(MESSAGE)]) as upstream:
+        async with gateway(claude_at(upstream)) as wayport:
+            assert (await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)).status_code == 200
+            assert sent(upstream)[1] == ("two-2025-02-02" if "one" in named else None)
+
+
+async def test_flags_in_the_body_are_learned_too() -> None:
+    message = {"message": "The model returned the following errors: invalid beta flag"}
+    async with Upstream([json_answer(message, status=400), json_answer(CONVERSE)]) as upstream:
+        config = (
+            f"providers: {{bedrock: {{api_base: {upstream.url}, api_key: k}}}}\n"
+            "models: {m: bedrock/anthropic.claude-opus-4-5-20251101-v1:0}\nrouter: {num_retries: 0}\n"
+        )
+        async with gateway(config) as wayport:
+            headers = {"anthropic-beta": "context-1m-2025-08-07,interleaved-thinking-2025-05-14"}
+            answered = await wayport.ask(CLAUDE, "/v1/messages", headers=headers)
+            assert answered.status_code == 200, answered.text
+            bodies = [request.json() for request in upstream.requests]
+            assert bodies[0]["additionalModelRequestFields"]["anthropic_beta"]
+            assert "anthropic_beta" not in bodies[1].get("additionalModelRequestFields", {})
+
+
+@pytest.mark.parametrize(
+    ("message", "headers", "router"),
+    [
+        (NAMED, {}, ""),
+        (NAMED, BETAS, ", learn_params: false"),
+        ("You sent Unexpected value(s) `one-2025-01-01` for the `anthropic-beta` header", BETAS, ""),
+    ],
+)
+async def test_flags_are_kept_where_nothing_can_or_may_be_learned(
+    message: str, headers: dict[str, str], router: str
+) -> None:
+    async with Upstream([refuses_betas(message)]) as upstream, gateway(claude_at(upstream, router)) as wayport:
+        assert (await wayport.ask(CLAUDE, "/v1/messages", headers=headers)).status_code == 400
+        assert len(upstream.requests) == 1
+
+
+async def test_flags_that_did_not_help_are_not_remembered() -> None:
+    async with Upstream([refuses_betas(NAMED), refuses("x"), json_answer(MESSAGE)]) as upstream:
+        async with gateway(claude_at(upstream)) as wayport:
+            assert (await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)).status_code == 400
+            assert (await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)).status_code == 200
+            assert "one-2025-01-01" in (sent(upstream)[2] or "")

@@ -388,8 +388,9 @@ class RouterIn(Section):
     cooldown_s: Pause = Field(default=5.0, validation_alias=AliasChoices("cooldown_s", "retry_after_seconds"))
     """how long a failing deployment is left alone when the provider named no time; `retry_after_seconds` is the same"""
     learn_params: bool = True
-    """Whether an optional parameter that a deployment refuses (its 400 names it) is left out once, and from then on if that
-    helped; the answer's `x-wayport-dropped-params` names it."""
+    """Whether an optional parameter or an `anthropic-beta` value that a deployment refuses (its 400 names it) is left out
+    once, and from then on if that helped; the answer's `x-wayport-dropped-params` names it, and `learned` in
+    `GET /model/info` lists what the asked worker has learned. Of Bedrock's `invalid beta flag`, which names none, all go."""
     fallbacks: FallbacksIn = FallbacksIn()
     """when another target or model takes over"""
     affinity: list[Literal["session", "response", "prompt_cache"]] = ["session", "response"]

@@ -10,6 +10,7 @@ from msgspec import Raw
 from wayport.core.errors import Fault, FaultClass, UpstreamFault, WayportError
 from wayport.dialects.anthropic_messages_fields import Block
 from wayport.dialects.dialect import Headers, Profile
+from wayport.dialects.prose import BETAS, refuses_betas
 from wayport.wire import anthropic_messages as wire
 
 _KINDS: Mapping[str, FaultClass] = {
@@ -153,6 +154,8 @@ def _kind(
         return "content_policy", None
     if _QUOTA.match(message):
         return "quota", None
+    if refuses_betas(message):
+        return "unsupported_param", BETAS
     if (found := _UNSUPPORTED.match(message)) is not None:
         param = found["path"] or found["name"]
         return ("bad_request" if "." in param else "unsupported_param"), param

@@ -20,7 +20,7 @@ from wayport.dialects.anthropic_messages_options import (
 from wayport.dialects.anthropic_messages_parts import decode_content
 from wayport.dialects.anthropic_messages_tools import encode_choice, encode_tools, fit_name
 from wayport.dialects.anthropic_messages_usage import finish_of, merge, tier_of
-from wayport.dialects.dialect import Encoded, Headers, Profile, StreamDecoder
+from wayport.dialects.dialect import Encoded, Headers, Profile, StreamDecoder, takes_beta
 from wayport.dialects.neutral import Choice, DialectName, Request, Response, ToolCall
 from wayport.dialects.tool_names import ToolNames
 from wayport.wire import anthropic_messages as wire
@@ -109,11 +109,9 @@ def _answer_choice(draft: Draft, choice: Block | None, tools: list[Block | Raw])
 
 
 def _betas(draft: Draft) -> list[str]:
-    known = draft.profile.betas
-    if known is None:
-        return draft.request.betas
-    draft.dropped += [f"anthropic-beta: {beta}" for beta in draft.request.betas if beta not in known]
-    return [beta for beta in draft.request.betas if beta in known]
+    taken = [beta for beta in draft.request.betas if takes_beta(draft.profile, beta)]
+    draft.dropped += [f"anthropic-beta: {beta}" for beta in draft.request.betas if beta not in taken]
+    return taken
 
 
 # ---------------------------------------------------------------------------------------------------------- responses

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from wayport.core.errors import Fault, FaultClass
 from wayport.dialects.dialect import Headers, Profile
 from wayport.dialects.openai_chat_fault import retry_after_s
-from wayport.dialects.prose import MESSAGE_LIMIT, excerpt, kind_of_prose, text_or_empty
+from wayport.dialects.prose import BETAS, MESSAGE_LIMIT, excerpt, kind_of_prose, refuses_betas, text_or_empty
 from wayport.wire import bedrock_converse as wire
 
 _TYPE_HEADER = "x-amzn-errortype"
@@ -76,6 +76,8 @@ def decode_error(status: int, headers: Headers, body: bytes, profile: Profile) -
     param = None
     if kind == "bad_request":
         stated_kind, param = kind_of_prose(message, profile)
+        if stated_kind is None and refuses_betas(message):
+            stated_kind, param = "unsupported_param", BETAS
         kind = stated_kind or kind
     return Fault(
         kind=kind,

@@ -323,7 +323,7 @@ def _write_tier(draft: Draft) -> None:
 
 def _write_betas(draft: Draft) -> None:
     """Only what the profile lists: Bedrock answers an unknown beta with a 400."""
-    known = draft.profile.betas or ()
+    known = frozenset(draft.profile.betas or ()) - draft.profile.refused_betas
     draft.dropped += [f"anthropic-beta: {beta}" for beta in draft.request.betas if beta not in known]
     if betas := [beta for beta in draft.request.betas if beta in known]:
         additional(draft)["anthropic_beta"] = betas

@@ -107,6 +107,8 @@ class Profile(Struct, kw_only=True, frozen=True):
     """longest tool-call id accepted; 0: the dialect's own rule; -1: every id passes as it is (Kimi gives `name:0`)"""
     betas: tuple[str, ...] | None = None
     """`anthropic-beta` values that this target knows; None: all pass"""
+    refused_betas: frozenset[str] = frozenset()
+    """values that this target has refused"""
     mid_system: bool | None = None
     """anthropic_messages: whether `role: system` is known among the messages (Claude Opus 4.8 and later); False: such a
     message becomes user text in `<system>` tags; None: so does one from another dialect, the dialect's own stays"""
@@ -122,6 +124,10 @@ class Profile(Struct, kw_only=True, frozen=True):
     beside_tool_results: tuple[Literal["text", "image", "document", "video"], ...] | None = None
     """bedrock_converse: what may stand in one message with tool results; None: everything. The rest has a message of its
     own, behind a turn of the assistant"""
+
+
+def takes_beta(profile: Profile, beta: str) -> bool:
+    return (profile.betas is None or beta in profile.betas) and beta not in profile.refused_betas
 
 
 class Encoded(Struct, kw_only=True):

@@ -11,6 +11,17 @@ from wayport.dialects.dialect import Profile
 
 _decode_text = msgspec.json.Decoder(str).decode
 
+BETAS = "anthropic-beta"
+"""as the parameter of a fault: the header, or the field that stands for it"""
+
+# {"type": "invalid_request_error", "message": "Unexpected value(s) `prompt-caching-scope-2026-01-05`, `structured-outputs-
+#  2025-12-15` for the `anthropic-beta` header. Please consult our documentation at …"}      (Anthropic, Vertex AI, 2026-02)
+# {"message": "The model returned the following errors: invalid beta flag"}                   (Bedrock, 2025-08, 2026-02)
+_BETA = re.compile(
+    r"Unexpected value\(s\) .{1,2000}? for the `?anthropic-beta`? header\b"
+    r"|(?:The model returned the following errors: )?invalid beta flag\b"
+)
+
 MESSAGE_LIMIT = 2000
 """characters of an upstream's message that are kept"""
 
@@ -27,6 +38,11 @@ def kind_of_prose(message: str, profile: Profile) -> tuple[FaultClass | None, st
         if (found := _pattern(text).match(message)) is not None:
             return "unsupported_param", found["param"]
     return None, None
+
+
+def refuses_betas(message: str) -> bool:
+    """Whether a 400 is about values of `anthropic-beta`; some name them."""
+    return _BETA.match(message) is not None
 
 
 def _matches(patterns: tuple[str, ...], message: str) -> bool:

@@ -121,7 +121,7 @@ class Attempt:
             prepared.upstream.name,
             call.client.header,
             taken=target.head + prepared.lines,
-            betas=target.known_betas,
+            betas=target.takes_beta,
         )
         if target.betas:
             lines = joined(lines, target.betas)

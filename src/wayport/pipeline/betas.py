@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Raw
 
-from wayport.dialects.dialect import Profile
+from wayport.dialects.dialect import Profile, takes_beta
 from wayport.wire.patch import Fields
 
 BETAS_HEADER = "anthropic-beta"
@@ -22,17 +22,21 @@ def joined(lines: bytes, constant: bytes) -> bytes:
             values += line[len(_LINE) :].split(b",")
         else:
             kept.append(line)
-    named = dict.fromkeys(value.strip() for value in values if value.strip())
-    return b"".join(kept) + b"%b %b\r\n" % (_LINE, b",".join(named))
+    once = dict.fromkeys(value.strip() for value in values if value.strip())
+    return b"".join(kept) + b"%b %b\r\n" % (_LINE, b",".join(once))
+
+
+def named(header: Callable[[bytes], bytes | None]) -> list[str]:
+    """The client's values."""
+    given = header(BETAS_HEADER.encode())
+    if given is None:
+        return []
+    return [name for each in given.decode("latin-1").split(",") if (name := each.strip())]
 
 
 def in_body(fields: Fields, header: Callable[[bytes], bytes | None], profile: Profile) -> Fields:
     """The fields with the client's values as a list, for targets that read no header."""
-    given = header(BETAS_HEADER.encode())
-    if given is None:
-        return fields
-    names = [name.strip() for name in given.decode("latin-1").split(",")]
-    names = [name for name in names if name and (profile.betas is None or name in profile.betas)]
+    names = [name for name in named(header) if takes_beta(profile, name)]
     if not names:
         return fields
     return {**fields, _FIELD: Raw(msgspec.json.encode(names))}

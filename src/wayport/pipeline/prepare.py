@@ -19,7 +19,7 @@ from wayport.dialects.openai_embeddings import UPSTREAMS as EMBEDDINGS
 from wayport.dialects.openai_embeddings import EmbedRequest, EmbedUpstream, read_request
 from wayport.dialects.tools import ToolMap, flatten_tools
 from wayport.pipeline import cache_points
-from wayport.pipeline.betas import in_body
+from wayport.pipeline.betas import BETAS_HEADER, in_body, named
 from wayport.pipeline.call import Call
 from wayport.pipeline.params import under
 from wayport.pipeline.thoughts import ThoughtMemory, takes_back, wants_back
@@ -120,6 +120,9 @@ class Preparation:
         )
         if dropped:
             _report(call, deployment, dropped)
+        if deployment.profile.refused_betas and operation != "embeddings":
+            refused = deployment.profile.refused_betas
+            call.dropped += [f"{BETAS_HEADER}: {name}" for name in named(call.client.header) if name in refused]
         return Prepared(body=body, upstream=upstream, operation=operation, watched=watched)
 
     def _lacks_thoughts(self, call: Call, deployment: Deployment) -> bool:

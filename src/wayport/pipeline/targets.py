@@ -1,11 +1,13 @@
 """Where a deployment's bytes go: origin, path and constant head, worked out once and kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from urllib.parse import quote
 
 from msgspec import Struct
 
 from wayport.core.errors import BadRequest
+from wayport.dialects.dialect import Profile, takes_beta
 from wayport.pipeline.betas import BETAS_HEADER
 from wayport.providers.provider import Operation
 from wayport.routing.snapshot import Deployment
@@ -24,8 +26,8 @@ class Target(Struct, kw_only=True, frozen=True):
     """the constant ones, for a signer"""
     betas: bytes = b""
     """constant `anthropic-beta` values: in no head, since those of a call are joined with them"""
-    known_betas: Sequence[str] | None = None
-    """values of the client's that go into the header; None: all"""
+    takes_beta: Callable[[str], bool] | None = None
+    """which values of the client's go into the header; None: all"""
 
 
 class Targets:
@@ -79,8 +81,14 @@ def _build(deployment: Deployment, operation: Operation, *, stream: bool) -> Tar
         head=head,
         headers=headers,
         betas=betas.encode(),
-        known_betas=() if deployment.profile.betas_in_body else deployment.profile.betas,
+        takes_beta=_takes_beta(deployment.profile),
     )
+
+
+def _takes_beta(profile: Profile) -> Callable[[str], bool] | None:
+    if profile.betas_in_body:
+        return lambda _: False
+    return partial(takes_beta, profile) if profile.betas is not None or profile.refused_betas else None
 
 
 def _format_headers(deployment: Deployment, operation: Operation) -> Mapping[str, str]:

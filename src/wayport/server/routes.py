@@ -164,9 +164,9 @@ class Router:
     async def _model_info(self, exchange: Exchange) -> None:
         principal = await self.principal(exchange)
         wanted = _query(exchange, "litellm_model_id")
-        exchange.respond(
-            200, _JSON, models.encode(models.info(self._worker.pipeline.table, principal, model_id=wanted))
-        )
+        learned = self._worker.attempt.lessons.of
+        data = models.info(self._worker.pipeline.table, principal, learned=learned, model_id=wanted)
+        exchange.respond(200, _JSON, models.encode(data))
 
     async def _model_groups(self, exchange: Exchange) -> None:
         principal = await self.principal(exchange)

@@ -125,12 +125,12 @@ def forwarded(
     header: Callable[[bytes], bytes | None],
     *,
     taken: bytes = b"",
-    betas: Sequence[str] | None = None,
+    betas: Callable[[str], bool] | None = None,
 ) -> bytes:
     """The lines of the client's headers that go upstream.
 
     `dialect`: the upstream's. `header` looks up the client's by its lower-case name. `taken`: lines that go anyway; a
-    header among them is not sent twice. `betas`: the `anthropic-beta` values that the target knows; None: all.
+    header among them is not sent twice. `betas`: which `anthropic-beta` values the target takes; None: all.
     """
     names = CLIENT_HEADERS.get(dialect)
     if names is None:
@@ -141,7 +141,7 @@ def forwarded(
         if value is None or _BAD_VALUE.search(value) or b"\n%b:" % name in taken or taken.startswith(b"%b:" % name):
             continue
         if name == b"anthropic-beta" and betas is not None:
-            value = b",".join(beta for beta in map(bytes.strip, value.split(b",")) if beta.decode("latin-1") in betas)
+            value = b",".join(beta for beta in map(bytes.strip, value.split(b",")) if betas(beta.decode("latin-1")))
         if value:
             lines += b"%b: %b\r\n" % (name, value)
     return lines

@@ -1,6 +1,6 @@
 """What models there are: OpenAI's list, and LiteLLM's /model/info. Answered from the snapshot, without the control process."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -84,7 +84,7 @@ def anthropic_one(table: RoutingTable, principal: Principal, name: str) -> bytes
     return encode(_anthropic_entry(name))
 
 
-def _info(deployment: Deployment) -> dict[str, object]:
+def _info(deployment: Deployment, learned: list[str]) -> dict[str, object]:
     """A deployment as /model/info shows it: no secret, no address of a credential's owner."""
     params: dict[str, object] = {"model": f"{deployment.provider}/{deployment.upstream_model}"}
     if deployment.base_url:
@@ -102,14 +102,18 @@ def _info(deployment: Deployment) -> dict[str, object]:
     }
     if deployment.missing:
         info["unavailable"] = f"set {' or '.join(deployment.missing)}"
+    if learned:
+        info["learned"] = learned
     return {"model_name": deployment.model, "litellm_params": params, "model_info": info}
 
 
-def info(table: RoutingTable, principal: Principal, *, model_id: str | None = None) -> dict[str, object]:
-    """LiteLLM's `GET /model/info`: one entry a deployment."""
+def info(
+    table: RoutingTable, principal: Principal, *, learned: Callable[[str], list[str]], model_id: str | None = None
+) -> dict[str, object]:
+    """LiteLLM's `GET /model/info`: one entry a deployment. `learned`: what a deployment (its id) has taught this worker."""
     models: Iterable[Model] = (*table.snapshot.models.values(), *table.snapshot.wildcards)
     data = [
-        _info(deployment)
+        _info(deployment, learned(deployment.id))
         for model in models
         if not model.hidden and may_use(principal, model.name, model.access_groups)
         for deployment in model.deployments
