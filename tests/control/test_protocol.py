@@ -24,6 +24,7 @@ from wayport.control.protocol import (
     PrincipalAnswered,
     PrincipalAsked,
     Recalled,
+    RoutingTold,
     SnapshotPushed,
     ThoughtsAsked,
     ThoughtsFound,
@@ -35,6 +36,7 @@ from wayport.control.protocol import (
 )
 from wayport.core.lease import Claim, Grant
 from wayport.core.turn import ConversationChange, FoundItems, KeptTurn
+from wayport.routing.news import News, Rest, Used
 
 PRINCIPAL = Principal(
     kind="key",
@@ -75,6 +77,17 @@ EVERY: list[Message] = [
     ThoughtsAsked(id=1, names=(b"name",)),
     ThoughtsFound(id=1, thoughts={b"name": b"thought"}),
     Recalled(counter="key:a|requests/60"),
+    RoutingTold(
+        news=News(
+            rests=(
+                Rest(
+                    scope="deployment", names=("d",), left_s=2.5, rest_s=5, probe=True, kind="timeout", message="late"
+                ),
+                Rest(scope="credential", names=("p", "hash")),
+            ),
+            used=(Used(deployment="d", requests=2, tokens=40),),
+        )
+    ),
 ]
 
 

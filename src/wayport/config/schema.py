@@ -486,7 +486,7 @@ class StorageIn(Section):
     database_url: str | None = None
     """`postgresql://user:password@host/name`; SQLite in the data directory if nothing is said"""
     redis_url: str | None = None
-    """what several nodes share: counters, and thoughts that clients drop"""
+    """what several nodes share: counters, who is left alone, and thoughts that clients drop"""
 
 
 class SpoolIn(Section):

@@ -27,6 +27,7 @@ from wayport.control.protocol import (
     PrincipalAnswered,
     PrincipalAsked,
     Recalled,
+    RoutingTold,
     SnapshotPushed,
     ThoughtsAsked,
     ThoughtsFound,
@@ -41,6 +42,7 @@ from wayport.control.thoughts import RemoteThoughts
 from wayport.control.turns import RemoteTurns
 from wayport.core.errors import Unavailable
 from wayport.core.lease import Claim, Grant
+from wayport.routing.news import News
 
 log = logging.getLogger("wayport.control")
 
@@ -78,6 +80,7 @@ class SocketControl:
         on_asks: Callable[[tuple[AskedFor, ...]], None] = lambda _: None,
         on_holders: Callable[[Sequence[str]], None] = lambda _: None,
         on_recalled: Callable[[str], None] = lambda _: None,
+        on_news: Callable[[News], None] = lambda _: None,
         on_connected: Callable[[], None] = lambda: None,
         writer: str = "",
         timeout_s: float = 2.0,
@@ -93,6 +96,7 @@ class SocketControl:
         self._on_asks = on_asks
         self._on_holders = on_holders
         self._on_recalled = on_recalled
+        self._on_news = on_news
         self._on_connected = on_connected
         self._writer = writer
         # The control process takes longer to start than to answer.
@@ -165,6 +169,11 @@ class SocketControl:
             raise Unavailable("The control process is away.")
         return await self._ask(question)
 
+    def tell_news(self, news: News) -> None:
+        """To all other workers. While nobody listens it is lost."""
+        if self._connection is not None:
+            self._connection.send(RoutingTold(news=news))
+
     async def _ask(self, question: Callable[[int], Message]) -> Answer:
         """The answer to a question that `question` makes of its id. Raises `Unavailable`."""
         self._last_id += 1
@@ -222,6 +231,8 @@ class SocketControl:
                 self._on_recalled(message.counter)
             case AsksTold():
                 self._on_asks(message.asks)
+            case RoutingTold():
+                self._on_news(message.news)
             case DatabaseTold():
                 self._on_database(message.status)
             case (

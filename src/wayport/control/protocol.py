@@ -14,6 +14,7 @@ from msgspec import Struct
 from wayport.access.principal import AskedFor, Holder, Principal
 from wayport.core.lease import Claim, Grant
 from wayport.core.turn import ConversationChange, FoundItems, KeptTurn
+from wayport.routing.news import News
 
 log = logging.getLogger("wayport.control")
 
@@ -100,6 +101,12 @@ class Recalled(Struct, kw_only=True, frozen=True, tag="recalled"):
     """To a worker: others need this. It states what it has, having given back what is free."""
 
     counter: str
+
+
+class RoutingTold(Struct, kw_only=True, frozen=True, tag="routing"):
+    """What one worker has learned of deployments, and all others are told."""
+
+    news: News
 
 
 class TurnPut(Struct, kw_only=True, frozen=True, tag="turn_put"):
@@ -190,6 +197,7 @@ Message = (
     | ThoughtsTold
     | ThoughtsAsked
     | ThoughtsFound
+    | RoutingTold
 )
 Answer = PrincipalAnswered | TurnsAnswered | HolderAnswered | Granted | ThoughtsFound
 

@@ -25,6 +25,7 @@ from wayport.control.protocol import (
     PrincipalAnswered,
     PrincipalAsked,
     Recalled,
+    RoutingTold,
     SnapshotPushed,
     ThoughtsAsked,
     ThoughtsFound,
@@ -34,12 +35,15 @@ from wayport.control.protocol import (
     TurnQuestion,
     TurnsAnswered,
 )
+from wayport.control.rumours import Rumours
 from wayport.control.thoughts import Shelf
 from wayport.control.turns import answer_of
+from wayport.core.clock import Clock, SystemClock
 from wayport.core.errors import Unavailable
 from wayport.core.tasks import Tasks
 from wayport.core.thought import ThoughtStore
 from wayport.core.turn import TurnStore
+from wayport.routing.news import News
 
 log = logging.getLogger("wayport.control")
 
@@ -52,7 +56,7 @@ Lookup = Callable[[str], Awaitable[Principal | None]]
 class ControlServer:
     """Begins to listen before there is anything to answer with: questions wait for `answer_with`."""
 
-    def __init__(self, *, tasks: Tasks, snapshot: bytes) -> None:
+    def __init__(self, *, tasks: Tasks, snapshot: bytes, clock: Clock | None = None) -> None:
         self._lessor: asyncio.Future[Lessor] = asyncio.get_running_loop().create_future()
         self._holder: asyncio.Future[FindHolder] = asyncio.get_running_loop().create_future()
         self._tasks = tasks
@@ -65,6 +69,8 @@ class ControlServer:
         self._connections: set[Connection] = set()
         self._workers: dict[Connection, Hello] = {}
         self._server: asyncio.Server | None = None
+        self.rumours = Rumours(clock=clock or SystemClock())
+        self._pass_on: Callable[[News], None] = lambda _: None
 
     @property
     def workers(self) -> list[Hello]:
@@ -95,6 +101,15 @@ class ControlServer:
     def invalidate_holders(self, holders: Sequence[str]) -> None:
         """The limits of these end users and tags (`end_user:ann`, `tag:x`) have changed."""
         self._tell(Invalidated(holders=tuple(holders)))
+
+    def pass_news_to(self, others: Callable[[News], None]) -> None:
+        """Other nodes learn through it what workers of this one have learned of deployments."""
+        self._pass_on = others
+
+    def tell_news(self, news: News) -> None:
+        """Something that another node has learned."""
+        self.rumours.hear(news)
+        self._tell(RoutingTold(news=news))
 
     def keep_turns_in(self, store: TurnStore) -> None:
         self._turns.set_result(store)
@@ -129,9 +144,10 @@ class ControlServer:
         for connection in list(self._connections):
             await connection.end()
 
-    def _tell(self, message: Message) -> None:
+    def _tell(self, message: Message, *, but: Connection | None = None) -> None:
         for worker in list(self._workers):
-            worker.send(message)
+            if worker is not but:
+                worker.send(message)
 
     def _accept(self) -> Connection:
         connection = Connection(self._hear, self._leave)
@@ -154,6 +170,8 @@ class ControlServer:
                 connection.send(SnapshotPushed(json=self._snapshot))
                 connection.send(self._database)
                 connection.send(self._asks)
+                if known := self.rumours.known():
+                    connection.send(RoutingTold(news=known))
                 if self._lessor.done():
                     self._lessor.result().workers(len(self._workers))
             case PrincipalAsked():
@@ -168,6 +186,10 @@ class ControlServer:
                 self._tasks.start(self._answer_thoughts(connection, message), name="thoughts")
             case HolderAsked():
                 self._tasks.start(self._answer_holder(connection, message), name="holder")
+            case RoutingTold():
+                self.rumours.hear(message.news)
+                self._tell(message, but=connection)
+                self._pass_on(message.news)
             case (
                 SnapshotPushed()
                 | PrincipalAnswered()

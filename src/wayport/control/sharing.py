@@ -7,23 +7,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from wayport.config.settings import Settings
 from wayport.control.leases import Lessor
 from wayport.control.protocol import Hello
+from wayport.control.rumours import Rumours
 from wayport.core.clock import Clock
 from wayport.core.errors import Unavailable
 from wayport.core.tasks import Tasks
 from wayport.ledger.drain import Drain
 from wayport.ledger.segment import is_alive, list_spool
 from wayport.ledger.windows import Windows
+from wayport.routing.news import News
 from wayport.storage.database import Database
 from wayport.storage.shared import SharedCounters, open_shared
 
 if TYPE_CHECKING:
-    from wayport.storage.bus import Bus, News
+    from wayport.storage.bus import Bus
+    from wayport.storage.bus import News as Change
+    from wayport.storage.channel import Channel
 
 log = logging.getLogger("wayport.control")
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(News).decode
 _LOOK_S = 0.02
 _REGISTER_S = 10.0
 _RETRY_S = 1.0
@@ -37,6 +45,10 @@ class Workers(Protocol):
     def invalidate(self, hashes: Sequence[str] | None) -> None: ...
     def invalidate_holders(self, holders: Sequence[str]) -> None: ...
     def recall(self, writer: str, counter: str) -> bool: ...
+    @property
+    def rumours(self) -> Rumours: ...
+    def pass_news_to(self, others: Callable[[News], None]) -> None: ...
+    def tell_news(self, news: News) -> None: ...
 
 
 class Sharing:
@@ -85,6 +97,21 @@ class Sharing:
 
             self._bus = bus.Bus(database.address, node=node, hear=self._hear)
 
+        self._channel: Channel | None = None
+        if redis_url is not None and redis_url.reveal():
+            from wayport.storage import channel  # noqa: PLC0415 (heavy, and rarely used)
+
+            self._channel = channel.Channel(
+                redis_url.reveal(),
+                database,
+                name="routing",
+                node=node,
+                hear=self._hear_news,
+                known=lambda: _encode(server.rumours.known()),
+            )
+            say = self._channel.say
+            server.pass_news_to(lambda news: say(_encode(news)))
+
     # ------------------------------------------------------------------------------------------------ other nodes
     def invalidate(self, hashes: Sequence[str] | None) -> None:
         """These keys have changed (None: any may have), here and on every other node."""
@@ -114,7 +141,7 @@ class Sharing:
         with suppress(Unavailable):
             await saying
 
-    def _hear(self, news: "News") -> None:
+    def _hear(self, news: "Change") -> None:
         if news.everything:
             self._server.invalidate(None)
             self._on_everything()
@@ -127,6 +154,14 @@ class Sharing:
         if news.wanted:
             self._tasks.start(self._say(self.lessor.give_up(news.wanted)), name="give up")
 
+    def _hear_news(self, message: bytes) -> None:
+        try:
+            news = _decode(message)
+        except msgspec.DecodeError:
+            log.warning("what another node said of deployments was not understood")
+        else:
+            self._server.tell_news(news)
+
     # -------------------------------------------------------------------------------------------------- at the start
 
     def drained(self, writer: str) -> None:
@@ -138,6 +173,8 @@ class Sharing:
         self._tasks.start(self.lessor.run(), name="leases")
         if self._bus is not None:
             self._tasks.start(self._bus.run(), name="bus")
+        if self._channel is not None:
+            self._tasks.start(self._channel.run(), name="channel")
         if self.shared is not None:
             self._tasks.start(self.shared.run(self.lessor.restate), name="shared counters")
         await drain.caught_up.wait()

@@ -4,15 +4,17 @@ A breaker is closed; it opens when failures say so; when its time is over one ca
 becomes of that closes it or opens it again for longer. A client's own fault never counts.
 """
 
-from collections.abc import Collection
+import hashlib
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from wayport.core.errors import Fault, FaultClass
+from wayport.core.secret import mask
+from wayport.routing.news import Rest, Scope
 from wayport.routing.snapshot import Deployment
-
-Scope = Literal["deployment", "credential", "model"]
 
 _OF_CREDENTIAL: frozenset[FaultClass] = frozenset({"authentication", "permission", "quota"})
 _OF_DEPLOYMENT: frozenset[FaultClass] = frozenset({"server", "overloaded", "connect", "timeout", "cut", "malformed"})
@@ -27,6 +29,7 @@ _PROBE_S = 5.0
 _LONGEST_S = 3600.0
 _LONGEST_GROWN_S = 60.0
 _MOST = 4096
+_TOLD_CHARS = 200
 
 
 class Blocked(Struct, frozen=True):
@@ -87,6 +90,14 @@ class Health:
         """by provider and credential; the pair with a deployment's id stands for the credential at that one model"""
         self._models: dict[tuple[str, str], _Breaker] = {}
         """by address and upstream model"""
+        self._groups: Mapping[Scope, dict[Any, _Breaker]] = {
+            "deployment": self._deployments,
+            "credential": self._credentials,
+            "model": self._models,
+        }
+        self.shares = False
+        """whether others are to be told of it (`news`)"""
+        self._untold: set[tuple[Scope, Any]] = set()
 
     @property
     def quiet(self) -> bool:
@@ -152,9 +163,16 @@ class Health:
                 breaker.failures = 0.0
             if not breaker.open and breaker.failures < 0.5 and breaker.until_s <= now_s:
                 del self._deployments[deployment.id]
-        self._models.pop(_model_of(deployment), None)
-        for key in _credential_of(deployment):
-            self._credentials.pop(key, None)
+        if self._models:
+            self._clear("model", _model_of(deployment), now_s)
+        if self._credentials:
+            for key in _credential_of(deployment):
+                self._clear("credential", key, now_s)
+
+    def _clear(self, scope: Scope, key: tuple[str, str], now_s: float) -> None:
+        breaker = self._groups[scope].pop(key, None)
+        if breaker is not None and breaker.until_s > now_s:
+            self._note(scope, key)
 
     def gave_up(self, deployment: Deployment) -> None:
         """The call ended for a reason that says nothing of the deployment (the client left): the next one may probe."""
@@ -175,12 +193,15 @@ class Health:
         if kind == "rate_limit":
             breaker = self._deployments.setdefault(deployment.id, _Breaker())
             breaker.rest(fault, now_s, rest_s, probe=False, soft=not fault.retry_after_s)
+            self._note("deployment", deployment.id)
         elif kind == "not_found":
-            self._models.setdefault(_model_of(deployment), _Breaker()).rest(fault, now_s, rest_s, probe=True)
+            self._rest("model", _model_of(deployment), fault, now_s, rest_s)
         elif kind in _OF_CREDENTIAL:
             self._blame_credential(deployment, fault, now_s, rest_s)
         elif kind in _OF_DEPLOYMENT:
-            self._count(self._deployments.setdefault(deployment.id, _Breaker()), fault, now_s, rest_s, again=again)
+            breaker = self._deployments.setdefault(deployment.id, _Breaker())
+            if self._count(breaker, fault, now_s, rest_s, again=again):
+                self._note("deployment", deployment.id)
         else:
             # It read the request and refused it: it is alive, and so is its credential.
             self.succeeded(deployment, now_s)
@@ -193,12 +214,17 @@ class Health:
                 key != here and _belongs(key, whole) and breaker.until_s > now_s
                 for key, breaker in self._credentials.items()
             )
-            self._credentials.setdefault(here, _Breaker()).rest(fault, now_s, rest_s, probe=True)
+            self._rest("credential", here, fault, now_s, rest_s)
             if not elsewhere:
                 return
-        self._credentials.setdefault(whole, _Breaker()).rest(fault, now_s, rest_s, probe=True)
+        self._rest("credential", whole, fault, now_s, rest_s)
 
-    def _count(self, breaker: _Breaker, fault: Fault, now_s: float, rest_s: float, *, again: bool) -> None:
+    def _rest(self, scope: Scope, key: tuple[str, str], fault: Fault, now_s: float, rest_s: float) -> None:
+        self._groups[scope].setdefault(key, _Breaker()).rest(fault, now_s, rest_s, probe=True)
+        self._note(scope, key)
+
+    def _count(self, breaker: _Breaker, fault: Fault, now_s: float, rest_s: float, *, again: bool) -> bool:
+        """Whether it opened."""
         breaker.fade(now_s)
         breaker.failures += 1.0
         breaker.total += 1.0
@@ -206,7 +232,7 @@ class Health:
             breaker.in_a_row += 1
         breaker.fault = fault
         if breaker.until_s > now_s:
-            return
+            return False
         if breaker.open:
             # The probe failed: it stays open, twice as long each time.
             grown_s = max(rest_s, min(breaker.rest_s * 2, _LONGEST_GROWN_S))
@@ -216,11 +242,60 @@ class Health:
             breaker.failures > _FAILURES - 0.5 and breaker.failures >= _SHARE * breaker.total
         ):
             breaker.rest(fault, now_s, rest_s, probe=True)
+        return breaker.until_s > now_s
+
+    # ----------------------------------------------------------------------------------------------- among neighbours
+    def _note(self, scope: Scope, key: Any) -> None:
+        if self.shares:
+            self._untold.add((scope, key))
+
+    def restate(self) -> None:
+        """All that rests is news again: whoever listened may have forgotten it."""
+        if self.shares:
+            self._untold.update((scope, key) for scope, breakers in self._groups.items() for key in breakers)
+
+    def news(self, now_s: float) -> list[Rest]:
+        """Who has begun, or ended before its time, to be left alone since this was last asked."""
+        found: list[Rest] = []
+        for scope, key in self._untold:
+            names = (key,) if isinstance(key, str) else key
+            breaker = self._groups[scope].get(key)
+            if breaker is None:
+                found.append(Rest(scope=scope, names=names))
+            elif breaker.until_s > now_s:
+                found.append(
+                    Rest(
+                        scope=scope,
+                        names=names,
+                        left_s=breaker.until_s - now_s,
+                        rest_s=breaker.rest_s,
+                        probe=breaker.open,
+                        soft=breaker.soft,
+                        kind=breaker.fault.kind,
+                        status=breaker.fault.status,
+                        message=mask(breaker.fault.message)[:_TOLD_CHARS],
+                    )
+                )
+        self._untold.clear()
+        return found
+
+    def hear(self, rest: Rest, now_s: float) -> None:
+        """What another worker has learned. It is told to nobody again."""
+        key = rest.names[0] if rest.scope == "deployment" else rest.names
+        breakers = self._groups[rest.scope]
+        if rest.left_s <= 0:
+            breakers.pop(key, None)
+            return
+        self._trim(now_s)
+        breaker = breakers.setdefault(key, _Breaker())
+        if now_s + rest.left_s > breaker.until_s:
+            fault = Fault(kind=rest.kind, status=rest.status, message=rest.message)
+            breaker.rest(fault, now_s, rest.left_s, probe=rest.probe, soft=rest.soft)
+            breaker.rest_s = rest.rest_s
 
     def _trim(self, now_s: float) -> None:
         """Clients may name any number of upstream models where a provider is open: memory has an end."""
-        groups: tuple[dict[Any, _Breaker], ...] = (self._deployments, self._credentials, self._models)
-        for breakers in groups:
+        for breakers in self._groups.values():
             if len(breakers) >= _MOST:
                 for key in [key for key, breaker in breakers.items() if breaker.until_s <= now_s] or list(breakers):
                     del breakers[key]
@@ -241,10 +316,17 @@ def _model_of(deployment: Deployment) -> tuple[str, str]:
 
 
 def _credential_of(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The credential, and the credential at this one model. The secret itself is what tells credentials apart."""
+    """The credential, and the credential at this one model. The secret itself is what tells credentials apart; only a
+    hash of it is kept, as other nodes are told of it.
+    """
     credential = deployment.credential
-    who = credential.value or credential.reference or deployment.base_url
+    who = _hashed(credential.value) if credential.value else credential.reference or deployment.base_url
     return (deployment.provider, who), (f"{deployment.provider}\n{deployment.upstream_model}", who)
+
+
+@lru_cache(_MOST)
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _belongs(key: tuple[str, str], whole: tuple[str, str]) -> bool:

@@ -3,6 +3,8 @@
 State is kept by the deployment's id, so it survives a reload. No I/O; time is given by whoever asks.
 """
 
+from wayport.routing.news import Used
+
 _ALPHA = 0.2
 """weight of the newest sample"""
 FORGET_S = 60.0
@@ -21,8 +23,12 @@ class Live:
     """One deployment. Whoever calls `begin` calls `end`."""
 
     __slots__ = (
+        "_owed_requests",
+        "_owed_tokens",
         "_retries",
         "_starts",
+        "_told_requests",
+        "_told_tokens",
         "_window_began_s",
         "first_s",
         "in_flight",
@@ -48,6 +54,12 @@ class Live:
         self._window_began_s = 0.0
         self._starts = 0
         self._retries = 0
+        self._told_requests = 0
+        """of `requests`: those that others know of, or that are theirs"""
+        self._told_tokens = 0
+        self._owed_requests = 0
+        """of minutes that are over: those that others have not been told of"""
+        self._owed_tokens = 0
 
     def begin(self, now_s: float, *, again: bool) -> None:
         """A call goes there. `again`: the same call has been there before."""
@@ -100,7 +112,9 @@ class Live:
     # -------------------------------------------------------------------------------------------------- this minute
     def _turn_minute(self, now_s: float) -> None:
         self.minute_began_s = now_s
-        self.requests = self.tokens = 0
+        self._owed_requests += self.requests - self._told_requests
+        self._owed_tokens += self.tokens - self._told_tokens
+        self.requests = self.tokens = self._told_requests = self._told_tokens = 0
 
     def requests_now(self, now_s: float) -> int:
         return self.requests if now_s - self.minute_began_s < MINUTE_S else 0
@@ -111,6 +125,25 @@ class Live:
     def minute_ends_s(self, now_s: float) -> float:
         """Seconds until the present minute is over."""
         return max(0.0, self.minute_began_s + MINUTE_S - now_s)
+
+    # ----------------------------------------------------------------------------------------------- among neighbours
+    def untold(self) -> tuple[int, int]:
+        """Requests and tokens that went there through us since this was last asked."""
+        requests = self._owed_requests + self.requests - self._told_requests
+        tokens = self._owed_tokens + self.tokens - self._told_tokens
+        if requests or tokens:
+            self._told_requests, self._told_tokens = self.requests, self.tokens
+            self._owed_requests = self._owed_tokens = 0
+        return requests, tokens
+
+    def hear(self, now_s: float, *, requests: int, tokens: int) -> None:
+        """What went there through others, lately: it counts in our present minute."""
+        if now_s - self.minute_began_s >= MINUTE_S:
+            self._turn_minute(now_s)
+        self.requests += requests
+        self._told_requests += requests
+        self.tokens += tokens
+        self._told_tokens += tokens
 
     # ------------------------------------------------------------------------------------------------- retry budget
     def may_retry(self, now_s: float) -> bool:
@@ -133,6 +166,15 @@ class LiveStates:
                 self._states = {key: known for key, known in self._states.items() if known.in_flight}
             state = self._states[deployment_id] = Live()
         return state
+
+    def news(self) -> list[Used]:
+        """Of every deployment, what went there through us since this was last asked."""
+        found: list[Used] = []
+        for deployment_id, state in self._states.items():
+            requests, tokens = state.untold()
+            if requests or tokens:
+                found.append(Used(deployment=deployment_id, requests=requests, tokens=tokens))
+        return found
 
     def in_flight(self) -> int:
         return sum(state.in_flight for state in self._states.values())

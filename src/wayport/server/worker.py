@@ -23,6 +23,7 @@ from wayport.ledger.journal import Spool
 from wayport.observe import logs
 from wayport.observe.call_log import CallLog
 from wayport.observe.vitals import Vitals, tell
+from wayport.routing.gossip import Gossip
 from wayport.routing.snapshot import Snapshot
 from wayport.server.app import Worker
 from wayport.server.handover import Handover
@@ -66,7 +67,8 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             on_asks=lambda asks: worker.authenticator.ask_about(asks),  # noqa: PLW0108 (bound below)
             on_holders=lambda holders: worker.holders.forget(holders),  # noqa: PLW0108 (bound below)
             on_recalled=lambda counter: worker.admission.recall(counter),  # noqa: PLW0108 (bound below)
-            on_connected=lambda: worker.admission.register(),  # noqa: PLW0108 (bound below)
+            on_news=lambda news: gossip.hear(news),  # noqa: PLW0108 (bound below)
+            on_connected=lambda: _register(worker, gossip),
             writer=spool.writer,
         )
         worker = Worker(
@@ -88,7 +90,10 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             node=given.node,
             number=given.worker,
         )
+        gossip = Gossip(worker.health, worker.routing.lives, clock=clock, tell=control.tell_news)
         tasks.start(control.run(), name="control")
+        if settings.server.workers > 1 or settings.storage.redis_url is not None:
+            tasks.start(gossip.run(), name="gossip")
         vitals = Path(settings.storage.data_dir) / "vitals" / f"{given.node}-{given.worker}.json"
         tasks.start(tell(vitals, lambda: _vitals(worker, spool, call_log, given.worker), clock=clock), name="vitals")
         tasks.start(worker.admission.run(), name="leases")
@@ -149,6 +154,12 @@ async def _stop_without_parent(parent: int, stop: asyncio.Event) -> None:
         await asyncio.sleep(_PARENT_CHECK_S)
     log.warning("the supervisor is gone; this worker stops")
     stop.set()
+
+
+def _register(worker: Worker, gossip: Gossip) -> None:
+    """To a control process that may know nothing of us."""
+    worker.admission.register()
+    gossip.restate()
 
 
 def _forget(worker: Worker, hashes: Sequence[str] | None) -> None:

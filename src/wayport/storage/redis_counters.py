@@ -12,15 +12,14 @@ from typing import Any
 import msgspec
 import redis.asyncio as redis
 from redis.exceptions import RedisError
-from sqlalchemy import select
 
 from wayport.core.clock import Clock
 from wayport.core.errors import Unavailable
 from wayport.core.lease import Claim, Grant
 from wayport.storage.database import Database
+from wayport.storage.keyspace import prefix
 from wayport.storage.nodes import Nodes
 from wayport.storage.shared import Restate
-from wayport.storage.tables import meta
 
 log = logging.getLogger("wayport.storage")
 
@@ -29,8 +28,6 @@ _SLOT_S = 30.0
 _TICK_S = 1.0
 _TIMEOUT_S = 0.5
 _KEEP_S = 30 * 86_400
-
-_INSTALLATION = select(meta.c.value).where(meta.c.name == "installation")
 
 _CLAIM = """
 local t = redis.call('TIME')
@@ -246,10 +243,7 @@ class RedisCounters:
     async def _look(self) -> None:
         """Which Redis this is: one that has restarted has another run id. Raises `Unavailable`."""
         if not self._prefix:
-            # Of the database, so that gateways with another one may use the same Redis.
-            async with self._database.read() as connection:
-                installation = (await connection.execute(_INSTALLATION)).scalar_one()
-            self._prefix = f"wayport:{installation[:12]}:"
+            self._prefix = await prefix(self._database)
         facts = await self._redis.info("server")
         self._run = str(facts["run_id"])
 
