@@ -13,8 +13,8 @@ from tests.fakes.records import call_record
 from wayport.config.observing import AlertSettings, AlertTarget, SmtpSettings
 from wayport.core.record import CallRecord
 from wayport.core.secret import Secret
-from wayport.observe.alerts import Alerts, Holding, Hours
-from wayport.observe.notify import Alert, Notifier
+from wayport.observe.alerts import Alert, Alerts, Holding, Hours
+from wayport.observe.notify import Notifier
 from wayport.observe.tail import Tail, TailFilter, TooManyWatchers
 from wayport.observe.vitals import Vitals
 

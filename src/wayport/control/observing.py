@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wayport.config.settings import Settings
 from wayport.control.holdings import Holdings
@@ -21,10 +21,12 @@ from wayport.observe.alerts import Alerts, Hours
 from wayport.observe.callbacks.base import CallbackState, Delivery
 from wayport.observe.callbacks.registry import SWITCHES, Off, Wish, make
 from wayport.observe.metrics import Gauge, Metrics, Rules
-from wayport.observe.notify import Notifier
 from wayport.observe.tail import Tail
 from wayport.observe.vitals import Vitals, read_all
 from wayport.storage.database import Database
+
+if TYPE_CHECKING:
+    from wayport.observe.notify import Notifier
 
 log = logging.getLogger("wayport.observe")
 
@@ -75,7 +77,7 @@ class Observing:
         )
         self.tail = Tail()
         self.alerts = Alerts(settings.alerts, clock=clock)
-        self._notifier = Notifier(settings.alerts, variable=settings.variable, clock=clock)
+        self._notifier = _notifier(settings, clock)
         self._live = Follower(self._root, self._states / "live.json", clock=clock)
         self._followers = [self._live]
         self._deliveries: list[Delivery] = []
@@ -129,7 +131,8 @@ class Observing:
             clear_away(self._root, self._followers)
             for delivery in self._deliveries:
                 await delivery.close()
-            await self._notifier.close()
+            if self._notifier is not None:
+                await self._notifier.close()
 
     async def _follow(self) -> None:
         kept_s = self._clock.steady_s()
@@ -169,7 +172,7 @@ class Observing:
                 log.exception("alerts could not be looked for")
             for alert in self.alerts.take():
                 log.warning(alert.message, extra={"alert": alert.kind, "subject": alert.subject})
-                if self._notifier.any:
+                if self._notifier is not None:
                     self._tasks.start(self._notifier.send(alert), name="alert")
 
     async def look_around(self, *, hours: bool) -> None:
@@ -255,6 +258,15 @@ class Observing:
                 Gauge(f"litellm_{name}_max_budget_metric", "Dollars of a budget.", labels, each.budget_nano_usd / 1e9),
             ]
         return found
+
+
+def _notifier(settings: Settings, clock: Clock) -> "Notifier | None":
+    """None: nobody is to be told."""
+    if not settings.alerts.targets:
+        return None
+    from wayport.observe.notify import Notifier  # noqa: PLC0415 (an HTTP client takes 6 MB: only for those who need one)
+
+    return Notifier(settings.alerts, variable=settings.variable, clock=clock)
 
 
 _BUDGET_LABELS: dict[str, Callable[[str, str], dict[str, str]]] = {

@@ -3,11 +3,9 @@
 Each kind of alert about each subject is told once in `repeat_s`.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from sys import intern
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -15,15 +13,28 @@ from wayport.config.observing import AlertSettings
 from wayport.core.clock import Clock
 from wayport.core.money import usd_text
 from wayport.core.record import CallRecord
-from wayport.observe.notify import Alert
 from wayport.observe.vitals import Vitals
 
+_Name = TypeVar("_Name", str, tuple[str, str, str])
+
 WINDOW_S = 300.0
-_MOST_KEPT = 50_000
+_SLOT_S = 10.0
+_MOST_NAMES = 1_000
+"""models and deployments that are told apart within a slot: clients may ask for any name"""
 _LEAST_HOURS = 12
 """an hour is unusual only beside so many others"""
 _LEAST_NANO_USD = 1_000_000_000
 """below a dollar an hour nothing is unusual"""
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    kind: str
+    """`budget`, `error_rate`, `slow_deployment`, `breaker_open`, `unpriced_model`, `journal`, `anomaly`"""
+    subject: str
+    """whom it is about: a model, a deployment, `key:…`"""
+    message: str
+    details: dict[str, Any] = {}
+    at_s: float = 0.0
 
 
 class Holding(Struct, frozen=True, kw_only=True):
@@ -47,20 +58,38 @@ class Hours(Struct, frozen=True, kw_only=True):
     before: Sequence[Mapping[str, int]]
 
 
-class _Sample(Struct, frozen=True, gc=False):
-    at_s: float
-    model: str
-    deployment: str
-    provider: str
-    failed: bool
-    duration_s: float
+class _Sum:
+    """What calls came to, of one model or deployment within one slot of time."""
+
+    __slots__ = ("calls", "failed", "took_s")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.failed = 0
+        self.took_s = 0.0
+
+    def add(self, other: "_Sum") -> None:
+        self.calls += other.calls
+        self.failed += other.failed
+        self.took_s += other.took_s
+
+
+class _Slot:
+    """Ten seconds: what is kept does not grow with the number of calls."""
+
+    __slots__ = ("deployments", "models")
+
+    def __init__(self) -> None:
+        self.models: dict[str, _Sum] = {}
+        self.deployments: dict[tuple[str, str, str], _Sum] = {}
+        """those that went well, by deployment, provider and model"""
 
 
 class Alerts:
     def __init__(self, settings: AlertSettings, *, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._samples: deque[_Sample] = deque(maxlen=_MOST_KEPT)
+        self._slots: dict[int, _Slot] = {}
         self._told: dict[tuple[str, str], float] = {}
         self._waiting: list[Alert] = []
         self._lost = 0
@@ -73,16 +102,7 @@ class Alerts:
     def add(self, record: CallRecord) -> None:
         """Looks at a call. A client that left says nothing of the model."""
         if record.status != "cancelled":
-            sample = _Sample(
-                record.ended_s,
-                # Every record brings its own copies of the same few names.
-                intern(record.model or record.model_asked),
-                intern(record.deployment),
-                intern(record.provider),
-                record.status != "success" and record.http_status >= 429,
-                record.ended_s - record.started_s,
-            )
-            self._samples.append(sample)
+            self._count(record)
         if record.cost_nano_usd is None and record.usage is not None and record.status == "success":
             model = f"{record.provider}/{record.upstream_model}"
             self._tell(
@@ -92,27 +112,45 @@ class Alerts:
                 call_id=record.call_id,
             )
 
+    def _count(self, record: CallRecord) -> None:
+        slot_s = int(record.ended_s // _SLOT_S)
+        slot = self._slots.get(slot_s)
+        if slot is None:
+            self._forget()
+            if record.ended_s < self._clock.now_s() - WINDOW_S:
+                return
+            slot = self._slots[slot_s] = _Slot()
+        took_s = record.ended_s - record.started_s
+        failed = record.status != "success" and record.http_status >= 429
+        _count(slot.models, record.model or record.model_asked, took_s, failed=failed)
+        if record.deployment and not failed:
+            where = (record.deployment, record.provider, record.model or record.model_asked)
+            _count(slot.deployments, where, took_s, failed=False)
+
+    def _forget(self) -> None:
+        oldest = (self._clock.now_s() - WINDOW_S) // _SLOT_S
+        for slot_s in [each for each in self._slots if each < oldest]:
+            del self._slots[slot_s]
+
     def look_at_rates(self) -> None:
         """Error rates of models and mean durations of deployments, over five minutes."""
-        since_s = self._clock.now_s() - WINDOW_S
-        while self._samples and self._samples[0].at_s < since_s:
-            self._samples.popleft()
-        by_model: dict[str, list[_Sample]] = {}
-        by_deployment: dict[tuple[str, str, str], list[_Sample]] = {}
-        for sample in self._samples:
-            by_model.setdefault(sample.model, []).append(sample)
-            if sample.deployment and not sample.failed:
-                by_deployment.setdefault((sample.deployment, sample.provider, sample.model), []).append(sample)
+        self._forget()
+        by_model: dict[str, _Sum] = {}
+        by_deployment: dict[tuple[str, str, str], _Sum] = {}
+        for slot in self._slots.values():
+            for name, seen in slot.models.items():
+                by_model.setdefault(name, _Sum()).add(seen)
+            for where, seen in slot.deployments.items():
+                by_deployment.setdefault(where, _Sum()).add(seen)
         settings = self._settings
         for model, found in by_model.items():
-            failed = sum(sample.failed for sample in found)
-            if len(found) >= settings.least_calls and failed / len(found) >= settings.error_rate:
-                text = f"{failed} of {len(found)} calls of {model} failed within five minutes."
-                self._tell("error_rate", model, text, failed=failed, calls=len(found))
+            if found.calls >= settings.least_calls and found.failed / found.calls >= settings.error_rate:
+                text = f"{found.failed} of {found.calls} calls of {model} failed within five minutes."
+                self._tell("error_rate", model, text, failed=found.failed, calls=found.calls)
         for (deployment, provider, model), found in by_deployment.items():
-            mean_s = sum(sample.duration_s for sample in found) / len(found)
-            if len(found) >= settings.least_calls and mean_s >= settings.slow_s:
-                text = f"{model} at {provider} takes {mean_s:.1f} s on average ({len(found)} calls in five minutes)."
+            mean_s = found.took_s / found.calls
+            if found.calls >= settings.least_calls and mean_s >= settings.slow_s:
+                text = f"{model} at {provider} takes {mean_s:.1f} s on average ({found.calls} calls in five minutes)."
                 self._tell("slow_deployment", deployment, text, model=model, provider=provider, mean_s=round(mean_s, 2))
 
     def look_at_workers(self, vitals: Iterable[Vitals]) -> None:
@@ -176,6 +214,17 @@ class Alerts:
                 del self._told[old]
         self._told[kind, subject] = now_s
         self._waiting.append(Alert(kind=kind, subject=subject, message=message, details=details, at_s=now_s))
+
+
+def _count(sums: dict[_Name, _Sum], name: _Name, took_s: float, *, failed: bool) -> None:
+    found = sums.get(name)
+    if found is None:
+        if len(sums) >= _MOST_NAMES:
+            return
+        found = sums[name] = _Sum()
+    found.calls += 1
+    found.failed += failed
+    found.took_s += took_s
 
 
 def _shown(measure: str, now: int, usual: float) -> tuple[str, str, str]:

@@ -6,15 +6,14 @@ import smtplib
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from email.message import EmailMessage
-from typing import Any
 
 import httpx
 import msgspec
-from msgspec import Struct
 
 from wayport.config.observing import AlertSettings, AlertTarget, SmtpSettings
 from wayport.core.clock import Clock
 from wayport.core.secret import Secret
+from wayport.observe.alerts import Alert
 from wayport.observe.callbacks import http as outgoing
 from wayport.observe.callbacks.base import Refused, Undelivered
 from wayport.observe.callbacks.webhook import signed
@@ -23,16 +22,6 @@ log = logging.getLogger("wayport.alerts")
 
 _WAITS_S = (1.0, 5.0, 30.0)
 _SMTP_TIMEOUT_S = 20.0
-
-
-class Alert(Struct, frozen=True, kw_only=True):
-    kind: str
-    """`budget`, `error_rate`, `slow_deployment`, `breaker_open`, `unpriced_model`, `journal`, `anomaly`"""
-    subject: str
-    """whom it is about: a model, a deployment, `key:…`"""
-    message: str
-    details: dict[str, Any] = {}
-    at_s: float = 0.0
 
 
 class Notifier:
@@ -52,10 +41,6 @@ class Notifier:
         self._http = http or outgoing.client()
         self.sent = 0
         self.failed = 0
-
-    @property
-    def any(self) -> bool:
-        return bool(self._targets)
 
     async def send(self, alert: Alert) -> None:
         """To every target; never raises."""

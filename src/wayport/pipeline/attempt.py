@@ -163,7 +163,8 @@ class Attempt:
                 return await self._stream(call, prepared, answer)
             return await self._whole_as_stream(call, deployment, prepared, answer)
         except TransportFault as error:
-            raise UpstreamFault(error.fault) from None
+            # The connection remembers it: without its frames, or they would hold the whole call in a circle.
+            raise UpstreamFault(error.with_traceback(None).fault) from None
 
     # --------------------------------------------------------------------------------------------------- answers
     async def _whole(
@@ -213,7 +214,7 @@ class Attempt:
                 await answer.pump(relay.on_bytes)
             except (TransportFault, MalformedFrame, EventTooLarge) as error:
                 # What came after the dialect's terminal event, or did not, concerns nobody any more.
-                relay.on_fault(error.fault)
+                relay.on_fault(error.with_traceback(None).fault)
             else:
                 relay.on_end()
             if relay.keeping is not None:

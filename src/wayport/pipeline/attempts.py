@@ -6,7 +6,7 @@ content went out; the attempts of a call are bounded by its plan.
 
 import asyncio
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from wayport.core.clock import Clock
 from wayport.core.errors import BadRequest, CredentialMissing, Fault, RateLimited, UpstreamFault, WayportError
@@ -22,6 +22,8 @@ from wayport.routing.plan import Plan, Step
 from wayport.routing.routing import Routing
 from wayport.routing.snapshot import Deployment
 from wayport.routing.wishes import NO_WISHES
+
+_E = TypeVar("_E", bound=WayportError)
 
 _FULL = Fault(kind="rate_limit", status=429, message="as many calls as it takes", body_sent=False)
 _BILLED = frozenset({"timeout", "cut", "malformed"})
@@ -74,12 +76,12 @@ async def tries(call: Call, step: Step, *, attempt: Makes, routing: Routing, clo
             else:
                 fault = await attempt.make(call, deployment, record)
         except UpstreamFault as error:
-            refused, fault = error, error.fault
+            refused, fault = _bare(error), error.fault
         except (BadRequest, CredentialMissing) as error:
             if not _is_targets(call, error):
                 routing.health.gave_up(deployment)
                 raise
-            unable = error
+            unable = _bare(error)
             fault = _inability(error)
             refused = UpstreamFault(fault)
         except BaseException as error:
@@ -219,6 +221,12 @@ def _is_targets(call: Call, error: WayportError) -> bool:
         return True
     # A request that was read was right; what then failed was the writing of it for this target.
     return error.code in ("unsupported_parameter", "operation_not_supported") or call.neutral is not None
+
+
+def _bare(error: _E) -> _E:
+    """Without the frames that it went through: they would hold the whole call in a circle."""
+    error.__traceback__ = error.__context__ = None
+    return error
 
 
 def _inability(error: WayportError) -> Fault:

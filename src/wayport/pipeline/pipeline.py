@@ -143,6 +143,7 @@ class Pipeline:
             self._settle(call)
             if self._bodies is not None:
                 self._bodies.end(call)
+            call.let_go()
 
     def _check_place(self, call: Call, principal: Principal) -> None:
         compat = self.table.snapshot.compat

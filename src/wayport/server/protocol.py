@@ -165,6 +165,8 @@ class GatewayProtocol(asyncio.Protocol):
             exchange.release_body()
             if exchange.task is not None and not exchange.responded:
                 exchange.task.cancel()
+            # What it ends with leads back here: no circle.
+            exchange.task = None
             if exchange.on_resume is not None:
                 exchange.on_resume()
         self._exchange = None

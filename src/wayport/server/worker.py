@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from wayport.config.load import export
 from wayport.config.settings import Settings, from_json
 from wayport.control.client import SocketControl
 from wayport.core.clock import SystemClock
@@ -195,7 +194,10 @@ def main() -> None:
         return
     given, fds = received
     settings = from_json(bytes(given.settings))
-    export(settings)
+    if settings.added_environ:
+        from wayport.config.load import export  # noqa: PLC0415 (the readers of all formats: 3 MB that few workers need)
+
+        export(settings)
     logs.configure(level=settings.logging.level, console=not settings.logging.json)
     uvloop.run(serve(given, settings, fds[:-1], fds[-1]))
 

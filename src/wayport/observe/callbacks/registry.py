@@ -1,6 +1,7 @@
 """From a name in the configuration to a callback. A new one is one file and one line in `_MAKERS`.
 
-What it needs and does not find turns it off, said once at start.
+What it needs and does not find turns it off, said once at start. Makers import what they make: an HTTP client takes
+6 MB, which nobody pays for who tells nobody of calls.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,10 +16,6 @@ from wayport.core.secret import Secret
 from wayport.observe.callbacks import custom
 from wayport.observe.callbacks.base import Callback
 from wayport.observe.callbacks.file import File
-from wayport.observe.callbacks.langfuse import Langfuse
-from wayport.observe.callbacks.otel import Otel
-from wayport.observe.callbacks.sentry import DsnMistake, Sentry
-from wayport.observe.callbacks.webhook import Webhook
 
 
 class Off(Exception):
@@ -67,6 +64,8 @@ def make(wish: Wish) -> Callback:
 
 
 def _langfuse(wish: Wish) -> Callback:
+    from wayport.observe.callbacks.langfuse import Langfuse  # noqa: PLC0415 (see the top of this file)
+
     public = _needed(wish, "LANGFUSE_PUBLIC_KEY", "langfuse_public_key")
     secret = _needed(wish, "LANGFUSE_SECRET_KEY", "langfuse_secret_key")
     host = wish.text("langfuse_host", "LANGFUSE_HOST", "LANGFUSE_BASE_URL")
@@ -74,6 +73,8 @@ def _langfuse(wish: Wish) -> Callback:
 
 
 def _sentry(wish: Wish) -> Callback:
+    from wayport.observe.callbacks.sentry import DsnMistake, Sentry  # noqa: PLC0415 (as above)
+
     dsn = _needed(wish, "SENTRY_DSN", "dsn")
     try:
         return Sentry(dsn=Secret(dsn), environment=wish.text("environment", "SENTRY_ENVIRONMENT"))
@@ -82,6 +83,8 @@ def _sentry(wish: Wish) -> Callback:
 
 
 def _otel(wish: Wish) -> Callback:
+    from wayport.observe.callbacks.otel import Otel  # noqa: PLC0415 (as above)
+
     endpoint = wish.text("traces_endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     if not endpoint:
         base = wish.text("endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_ENDPOINT")
@@ -104,6 +107,8 @@ def _otel(wish: Wish) -> Callback:
 
 
 def _webhook(wish: Wish) -> Callback:
+    from wayport.observe.callbacks.webhook import Webhook  # noqa: PLC0415 (as above)
+
     url = wish.text("url") or wish.text("endpoint", "GENERIC_LOGGER_ENDPOINT")
     if not url:
         raise Off("it needs `url` (or the variable GENERIC_LOGGER_ENDPOINT)")
