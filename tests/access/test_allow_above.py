@@ -86,3 +86,60 @@ async def test_a_blocked_end_user_is_refused_and_others_are_not() -> None:
         for name, status in (("ann", 403), ("bob", 200)):
             answer = await wayport.ask(body | {"user": name}, headers={"authorization": f"Bearer {key}"})
             assert answer.status_code == status, answer.text
+
+
+class _Lists:
+    """Whoever is asked for may use one model; the tag `free` may use all."""
+
+    async def holder(self, scope: AskedFor, holder_id: str) -> Holder | None:
+        return None if holder_id == "free" else Holder(scope=scope, id=holder_id, models=("a", "cheap"))
+
+
+async def test_end_users_and_tags_have_lists_of_models() -> None:
+    lists = """
+models:
+  a: wayport/echo
+  b: wayport/echo
+  c: {deployments: [wayport/echo], access_groups: [cheap]}
+"""
+    async with gateway(lists) as wayport:
+        wayport.worker.holders._source = _Lists()
+        wayport.worker.authenticator.ask_about(("end_user", "tag"))
+        key = wayport.keys.add("sk-asks-for-people-0", asks=("end_user", "tag"))
+        for headers in ({}, {"authorization": f"Bearer {key}"}):
+            for labels in ({"user": "ann"}, {"metadata": {"tags": ["free", "blue"]}}):
+                for model, status in (("a", 200), ("b", 403), ("c", 200)):
+                    body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **labels}
+                    answer = await wayport.ask(body, headers=headers)
+                    assert answer.status_code == status, (model, answer.text)
+            body = {"model": "b", "messages": [{"role": "user", "content": "hello"}], "metadata": {"tags": ["free"]}}
+            assert (await wayport.ask(body, headers=headers)).status_code == 200
+        refused = await wayport.ask({**body, "user": "ann"})
+        assert "The end user 'ann' may not use the model 'b'" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "kind"), [("end_user", "customer_model_access_denied"), ("tag", "tag_model_access_denied")]
+)
+def test_litellms_words_for_who_may_not_use_a_model(scope: AskedFor, kind: str) -> None:
+    with pytest.raises(PermissionDenied) as error:
+        allow(BOUND, "a", beside=(Holder(scope=scope, id="x", models=("b",)),), compat="litellm")
+    assert (error.value.type, error.value.status, error.value.param) == (kind, 403, "model")
+
+
+async def test_a_fallback_that_a_client_names_is_no_way_around_an_end_users_list() -> None:
+    models = "{a: openai/nowhere, b: wayport/echo, c: wayport/echo}"
+    body = {"model": "a", "messages": [{"role": "user", "content": "hello"}], "user": "ann"}
+    body["fallbacks"] = ["b", "c"]
+    text = f"models: {models}\nproviders: {{openai: {{api_base: 'http://127.0.0.1:9', api_key: x}}}}\n"
+    async with gateway(text) as wayport:
+
+        class OnlyAandC:
+            async def holder(self, scope: AskedFor, holder_id: str) -> Holder | None:
+                return Holder(scope=scope, id=holder_id, models=("a", "c"))
+
+        wayport.worker.holders._source = OnlyAandC()
+        wayport.worker.authenticator.ask_about(("end_user",))
+        answer = await wayport.ask(body)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-wayport-model"] == "c"

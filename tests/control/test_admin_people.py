@@ -357,6 +357,24 @@ async def test_who_has_no_limits_of_its_own_has_those_of_the_configuration(addre
         assert await rates("tag", "batch") == {"requests": 8}
 
 
+async def test_models_of_a_customer_and_of_a_tag_reach_their_calls(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path) as admin:
+        await post(admin, "/access_group/new", {"access_group": "cheap", "model_names": ["mini", "nano"]})
+        await post(admin, "/customer/new", {"user_id": "ann", "models": ["gpt", "cheap"]})
+        ann = await admin.principals.holder("end_user", "ann")
+        assert ann == Holder(scope="end_user", id="ann", models=("gpt", "cheap", "mini", "nano"))
+        changed = await post(admin, "/customer/update", {"user_id": "ann", "allowed_models": ["gpt"]})
+        assert changed["models"] == changed["allowed_models"] == ["gpt"]
+        for every in (None, [], ["*"], ["all-proxy-models"]):
+            await post(admin, "/customer/update", {"user_id": "ann", "models": every})
+            assert await admin.principals.holder("end_user", "ann") is None
+        made = await post(admin, "/tag/new", {"name": "batch", "models": ["nano"], "rpm_limit": 3})
+        assert made["tag"]["models"] == ["nano"]
+        batch = await admin.principals.holder("tag", "batch")
+        assert batch is not None
+        assert (batch.models, len(batch.rates)) == (("nano",), 1)
+
+
 async def test_everyone_above_a_key_binds_it(address: Address, tmp_path: Path) -> None:
     async with admin_app(address, tmp_path) as admin:
         limit = {"max_budget": 1}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from wayport.access.principal import Principal
+from wayport.access.principal import Holder, Principal
 from wayport.access.refusals import Compat, address_denied, model_denied, route_denied
 
 _EVERY_MODEL = frozenset({"*", "all-proxy-models", "all-team-models"})
@@ -68,27 +68,35 @@ def allow(
     name: str = "",
     *,
     groups: Iterable[str] = (),
+    beside: Iterable[Holder] = (),
     compat: Compat = "wayport",
 ) -> None:
     """Raises `PermissionDenied` unless the model may be used: by the name that was asked for, by the name of the model
-    that it led to, or by an access group that the model is in. Every list binds: the key's, its team's …
+    that it led to, or by an access group that the model is in. Every list binds: the key's, its team's … and those of
+    the end user and the tags `beside` it.
     """
     if principal.models and not _in(principal.models, asked, name, groups):
         raise model_denied(compat, asked, principal.models)
     for bound in principal.bounds:
         if not _in(bound.models, asked, name, groups):
             raise model_denied(compat, asked, bound.models, scope=bound.scope)
+    for holder in beside:
+        if holder.models and not _in(holder.models, asked, name, groups):
+            raise model_denied(compat, asked, holder.models, scope=holder.scope, name=holder.id)
 
 
 def _in(models: Sequence[str], asked: str, name: str, groups: Iterable[str]) -> bool:
     return covers(models, asked) or (bool(name) and covers(models, name)) or any(group in models for group in groups)
 
 
-def may_use(principal: Principal, name: str, groups: Iterable[str] = ()) -> bool:
-    """Whether a model of this name, or a group that it is in, stands in every list that binds the principal."""
+def may_use(principal: Principal, name: str, groups: Iterable[str] = (), beside: Iterable[Holder] = ()) -> bool:
+    """Whether a model of this name, or a group that it is in, stands in every list that binds the principal, and those
+    `beside` it.
+    """
     if principal.models and not _in(principal.models, name, "", groups):
         return False
-    return all(_in(bound.models, name, "", groups) for bound in principal.bounds)
+    lists = (*(bound.models for bound in principal.bounds), *(holder.models for holder in beside if holder.models))
+    return all(_in(models, name, "", groups) for models in lists)
 
 
 def covers(models: Sequence[str], name: str) -> bool:

@@ -85,6 +85,8 @@ class Holder(Struct, kw_only=True, frozen=True, omit_defaults=True):
     max_parallel: int | None = None
     parallel_of_model: dict[str, int] = field(default_factory=dict)
     """calls at a time, per model"""
+    models: tuple[str, ...] = ()
+    """the models that calls for it may use (end users and tags; of everyone else `Principal.bounds` says it); empty: all"""
     blocked: bool = False
     """calls for it are refused (end users; of everyone else the principal says it)"""
 

@@ -45,7 +45,9 @@ class _Above(Struct, kw_only=True):
 
 
 class Principals:
-    """`customer_default`, `tag_defaults`: stored limits of end users, and of tags by name, that have none of their own."""
+    """`customer_default`, `tag_defaults`: stored limits of end users, and of tags by name, that have none of their own.
+    `model_of`: the name of the model that a deployment of this id belongs to.
+    """
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Principals:
         calendar: bool = False,
         customer_default: Callable[[], dict[str, Any]] = dict,
         tag_defaults: Callable[[], dict[str, dict[str, Any]]] = dict,
+        model_of: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._database = database
         self._keys = keys
@@ -63,6 +66,7 @@ class Principals:
         self._calendar = calendar
         self._customer_default = customer_default
         self._tag_defaults = tag_defaults
+        self._model_of = model_of
         self._users = Users(database, clock=clock)
         self._teams = Teams(database, clock=clock)
         self._projects = Projects(database, clock=clock)
@@ -111,9 +115,12 @@ class Principals:
                 limits, budget_id = {**default, **limits}, default.get("budget_id")
             if budget_id is not None:
                 limits = {**await self._budget(connection, budget_id), **limits}
-        return holder_of(
-            scope, holder_id, limits, calendar=self._calendar, blocked=scope == "end_user" and bool(row and row.blocked)
-        )
+            models: tuple[str, ...] = ()
+            if row is not None and not EVERY_MODEL.intersection(row.models):
+                named = tuple(self._model_of(name) or name for name in row.models)
+                models = _expanded(named, {}, await groups_in(connection, set(named)))
+        blocked = scope == "end_user" and row is not None and row.blocked
+        return holder_of(scope, holder_id, limits, calendar=self._calendar, models=models, blocked=blocked)
 
     async def _key(self, connection: AsyncConnection, wanted: str) -> tuple[Key | None, float | None]:
         """The key, and until when this hash is good for it."""

@@ -68,8 +68,10 @@ def blocked_key(compat: Compat, key: bytes, *, by: str | None = None) -> Wayport
     return Unauthenticated(f"The API key {shown(key)} is blocked by the operator.", code="key_blocked")
 
 
-def model_denied(compat: Compat, model: str, allowed: Sequence[str], *, scope: str = "key") -> WayportError:
-    """`scope`: whose list of models says so."""
+def model_denied(
+    compat: Compat, model: str, allowed: Sequence[str], *, scope: str = "key", name: str | None = None
+) -> WayportError:
+    """`scope`: whose list of models says so; `name`: of an end user or a tag, which is not the key's."""
     if compat == "litellm":
         word = {"organization": "org", "team_member": "team", "end_user": "customer"}.get(scope, scope)
         text = (
@@ -78,7 +80,8 @@ def model_denied(compat: Compat, model: str, allowed: Sequence[str], *, scope: s
         )
         return _typed(PermissionDenied(text, param="model"), f"{word}_model_access_denied")
     names = ", ".join(allowed[:_LISTED]) + (" …" if len(allowed) > _LISTED else "")
-    whose = "This key" if scope == "key" else f"This key's {scope.replace('_', ' ')}"
+    said = scope.replace("_", " ")
+    whose = f"The {said} {name!r}" if name is not None else "This key" if scope == "key" else f"This key's {said}"
     return PermissionDenied(
         f"{whose} may not use the model {model!r}. It may use: {names}.", param="model", code="model_not_allowed"
     )

@@ -17,17 +17,19 @@ def holder_of(
     *,
     name: str | None = None,
     calendar: bool = False,
+    models: tuple[str, ...] = (),
     blocked: bool = False,
 ) -> Holder | None:
     """None: nothing binds it."""
     budgets = _budgets(limits, calendar=calendar)
     rates = _rates(limits)
     parallel = limits.get("max_parallel_requests")
-    if not (budgets or rates or blocked or parallel is not None):
+    if not (budgets or rates or models or blocked or parallel is not None):
         return None
     return Holder(
-        scope=scope, id=holder_id, name=name, budgets=budgets, rates=rates, max_parallel=parallel, blocked=blocked
-    )
+        scope=scope, id=holder_id, name=name, budgets=budgets, rates=rates, max_parallel=parallel, models=models,
+        blocked=blocked,
+    )  # fmt: skip
 
 
 def everybody_of(limits: Mapping[str, Mapping[str, Any]], *, calendar: bool = False) -> Everybody:

@@ -19,6 +19,7 @@ class Facts:
         self._newest = newest
         self._of: bytes = b""
         self._table: RoutingTable | None = None
+        self._names: tuple[RoutingTable, dict[str, str]] | None = None
 
     @property
     def table(self) -> RoutingTable:
@@ -34,6 +35,13 @@ class Facts:
         except ModelNotFound:
             return None
         return next((d.price for d in found.deployments if d.price is not None), None)
+
+    def model_of(self, deployment_id: str) -> str | None:
+        """The name under which the deployment is called."""
+        if self._names is None or self._names[0] is not self.table:
+            models = self.table.snapshot.models.values()
+            self._names = (self.table, {d.id: model.name for model in models for d in model.deployments})
+        return self._names[1].get(deployment_id)
 
     def deployments(self) -> Iterator[tuple[str, str, str]]:
         """Id, provider and upstream model of those that can be called."""

@@ -98,6 +98,7 @@ class ControlProcess:
             calendar=settings.compat == "litellm",
             customer_default=lambda: self.configuration.settings.limits.end_users,
             tag_defaults=lambda: self.configuration.settings.limits.tags,
+            model_of=lambda deployment_id: self.facts.model_of(deployment_id),  # noqa: PLW0108 (made below)
         )
         self.conversations = Conversations(
             self.database,

@@ -50,32 +50,27 @@ class Admit:
         self._worker = worker
         self._bounds = Bounds()
 
+    def beside(self, call: Call) -> Awaitable[None] | None:
+        """Puts on the call its end user and its tags, if these have limits; returns what must be awaited for it. Raises
+        `PermissionDenied` for who is blocked, and `Unavailable`.
+        """
+        assert call.principal is not None
+        wanted = _beside(call, call.principal)
+        known = self._holders.known(wanted)
+        if known is None:
+            return self._find(call, wanted)
+        _join(call, known)
+        return None
+
+    async def _find(self, call: Call, wanted: list[Who]) -> None:
+        _join(call, await self._holders.find(wanted))
+
     def __call__(self, call: Call, table: RoutingTable) -> Awaitable[None] | None:
         """Reserves, or returns what must be awaited for it. Raises what `Admission.wait` raises."""
-        principal = call.principal
-        assert principal is not None
-        others: tuple[Holder, ...] = ()
-        if principal.asks:
-            wanted = _beside(call, principal)
-            known = self._holders.known(wanted)
-            if known is None:
-                return self._find(call, table, wanted)
-            others = known
-        return self._admit(call, table, others)
-
-    async def _find(self, call: Call, table: RoutingTable, wanted: list[Who]) -> None:
-        pending = self._admit(call, table, await self._holders.find(wanted))
-        if pending is not None:
-            await pending
-
-    def _admit(self, call: Call, table: RoutingTable, others: tuple[Holder, ...]) -> Awaitable[None] | None:
         plan, principal = call.plan, call.principal
         assert plan is not None
         assert principal is not None
-        found = plan.found
-        for other in others:
-            if other.blocked:
-                raise refusals.end_user_blocked(table.snapshot.compat, other.id)
+        found, others = plan.found, call.beside
         account = self.admission.account(principal, call.model_asked, found.name, others)
         money = bool(account.money) and call.operation != "count_tokens"
         bound = self._bounds.of_plan(table, plan) if money else None
@@ -155,6 +150,14 @@ class Admit:
             record.budget_windows = account.windows
             record.lease_holder = self._lease_holder
         self.admission.settle(taken, nano_usd=cost, usage=call.usage)
+
+
+def _join(call: Call, others: tuple[Holder, ...]) -> None:
+    for other in others:
+        if other.blocked:
+            assert call.snapshot is not None
+            raise refusals.end_user_blocked(call.snapshot.compat, other.id)
+    call.beside = others
 
 
 def _beside(call: Call, principal: Principal) -> list[Who]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from wayport.access.admit import Reservation
-from wayport.access.principal import Principal
+from wayport.access.principal import Holder, Principal
 from wayport.core.errors import WayportError
 from wayport.core.net import Timeouts
 from wayport.core.record import AttemptRecord, CallRecord
@@ -58,6 +58,7 @@ class Call:
     __slots__ = (
         "asked_s",
         "attempts",
+        "beside",
         "charged",
         "client",
         "content_bytes",
@@ -135,6 +136,8 @@ class Call:
         self.neutral_with: Fields = {}
         """the deployment's parameters that are in it"""
         self.end_user: str | None = None
+        self.beside: tuple[Holder, ...] = ()
+        """its end user and its tags, as far as they bind it"""
         self.tags: list[str] = []
         """of the call itself; those of its key are the principal's"""
         self.session_id: str | None = None

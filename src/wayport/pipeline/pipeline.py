@@ -92,10 +92,12 @@ class Pipeline:
             read_envelope(call)
             refuse_credentials(call.fields)
             attribute(call)
-            if call.conversation is not None and (loading := self._turns.begin(call)) is not None:
-                await loading
             table = self.table
             call.snapshot = table.snapshot
+            if call.principal.asks and (looking := self._admit.beside(call)) is not None:
+                await looking
+            if call.conversation is not None and (loading := self._turns.begin(call)) is not None:
+                await loading
             if call.principal.aliases:
                 call.model_asked = call.principal.aliases.get(call.model_asked, call.model_asked)
             found = table.find_or_all(call.model_asked, _MODES.get(call.operation, "chat"))
@@ -105,6 +107,7 @@ class Pipeline:
                     call.model_asked,
                     found.name,
                     groups=found.model.access_groups,
+                    beside=call.beside,
                     compat=table.snapshot.compat,
                 )
             call.plan = plan = self._routing.plan(
@@ -120,7 +123,7 @@ class Pipeline:
                 tell_plan(call, plan, self._clock.steady_s())
                 return
             first = plan.first(self._clock.steady_s())
-            if call.principal.holders or call.principal.asks or self._admit.admission.binds_all:
+            if call.principal.holders or call.beside or self._admit.admission.binds_all:
                 pending = self._admit(call, table)
                 if pending is not None:
                     await pending

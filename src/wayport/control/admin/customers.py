@@ -21,6 +21,7 @@ _COLUMNS = {
     "alias": "alias",
     "budget_id": "budget_id",
     "models": "models",
+    "allowed_models": "models",
     "metadata": "metadata",
     "blocked": "blocked",
 }
@@ -30,7 +31,8 @@ _PASSING = ("user_id", "spend")
 class CustomerWishes(Bounded):
     alias: Name | None = None
     budget_id: Id | None = Field(default=None, description="A budget by name, for what is not said here.")
-    models: Words | None = None
+    models: Words | None = Field(default=None, description="Models that calls for it may use. None: all.")
+    allowed_models: Words | None = Field(default=None, description="The same as `models`.")
     metadata: dict[str, Any] | None = None
     blocked: bool | None = None
 
@@ -76,6 +78,7 @@ async def _shown(rows: list[Customer], parts: Parts) -> list[dict[str, Any]]:
                 "alias": row.alias,
                 "budget_id": row.budget_id,
                 "models": list(row.models),
+                "allowed_models": list(row.models),
                 "spend": show_spend(spent[row.id], row.limits),
                 "litellm_budget_table": {"budget_id": row.budget_id, **shown} if limits else None,
             }

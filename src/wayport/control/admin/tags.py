@@ -14,14 +14,23 @@ from wayport.control.admin.stores import name_of
 from wayport.core.errors import RouteNotFound, WayportError
 
 _TABLE = "tags"
-_COLUMNS = {"description": "description", "models": "models", "budget_id": "budget_id", "metadata": "metadata"}
+_COLUMNS = {
+    "description": "description",
+    "models": "models",
+    "allowed_models": "models",
+    "budget_id": "budget_id",
+    "metadata": "metadata",
+}
 _PASSING = ("name", "spend")
 
 
 class TagWishes(Bounded):
     name: Id
     description: str | None = Field(default=None, max_length=10_000)
-    models: Words | None = Field(default=None, description="Ids of deployments that serve requests with this tag.")
+    models: Words | None = Field(
+        default=None, description="Models that requests with this tag may use, or ids of their deployments. None: all."
+    )
+    allowed_models: Words | None = Field(default=None, description="The same as `models`.")
     budget_id: Id | None = None
     metadata: dict[str, Any] | None = None
 
@@ -43,6 +52,8 @@ def routes(parts: Parts) -> APIRouter:
 
 async def _shown(rows: list[Tag], parts: Parts) -> list[dict[str, Any]]:
     spent = await parts.stores.spent.by("tag", [row.id for row in rows])
+    deployed = parts.models.snapshot().models.values()
+    named = {deployment.id: model.name for model in deployed for deployment in model.deployments}
     found = []
     for row in rows:
         limits = show_limits(row.limits, parts.clock.now_s(), calendar=parts.calendar)
@@ -53,7 +64,8 @@ async def _shown(rows: list[Tag], parts: Parts) -> list[dict[str, Any]]:
                 "name": row.id,
                 "description": row.description,
                 "models": list(row.models),
-                "model_info": {},
+                "allowed_models": list(row.models),
+                "model_info": {name: named[name] for name in row.models if name in named},
                 "budget_id": row.budget_id,
                 "spend": show_spend(spent[row.id], row.limits),
                 "litellm_budget_table": limits if row.limits else None,
