@@ -47,6 +47,7 @@ SECTIONS = (
     ("responses", schema.ResponsesIn),
     ("callbacks[]", schema.CallbackIn),
     ("metrics", schema.MetricsIn),
+    ("tracing", schema.TracingIn),
     ("bodies", schema.BodiesIn),
     ("retention", schema.RetentionIn),
     ("alerts", schema.AlertsIn),

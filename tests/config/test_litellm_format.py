@@ -412,3 +412,9 @@ general_settings: {master_key: sk-long-enough-for-anyone, global_max_parallel_re
     assert not [warning for warning in settings.warnings if "budget" in warning or "parallel" in warning]
     # LiteLLM's 0 means: none.
     assert load_text("litellm_settings: {max_budget: 0, budget_duration: 30d}").limits.gateway == {}
+
+
+@pytest.mark.parametrize(("flag", "propagate"), [("", "never"), ("false", "never"), ("true", "client")])
+def test_traces_go_upstream_where_litellms_flag_says_so(load_text: Load, flag: str, propagate: str) -> None:
+    more = f"litellm_settings: {{forward_traceparent_to_llm_provider: {flag}}}\n" if flag else ""
+    assert load_text(entry("model: openai/a", more)).tracing.propagate == propagate

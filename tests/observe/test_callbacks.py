@@ -16,10 +16,11 @@ from tests.fakes.records import call_record
 
 from wayport.core.record import CallRecord
 from wayport.core.secret import Secret
+from wayport.core.trace import trace_of
 from wayport.observe.callbacks.base import Delivery, Refused, Undelivered
 from wayport.observe.callbacks.file import File
 from wayport.observe.callbacks.langfuse import Langfuse
-from wayport.observe.callbacks.otel import Otel, sampled, span_trace_id
+from wayport.observe.callbacks.otel import Otel, sampled
 from wayport.observe.callbacks.registry import Off, Wish, make
 from wayport.observe.callbacks.sentry import Sentry, address_of
 from wayport.observe.callbacks.webhook import Webhook
@@ -124,7 +125,7 @@ def test_traces_are_sampled_whole() -> None:
     assert all(sampled(record, 1.0) for record in records)
     odd = call_record()
     odd.trace_id = "not a w3c trace"
-    assert len(span_trace_id(odd)) == 32
+    assert len(trace_of(odd.trace_id, odd.call_id)) == 32
 
 
 @pytest.mark.parametrize("form", ["json_array", "ndjson", "single"])

@@ -11,6 +11,7 @@ from wayport.config.document import Document, read_document
 from wayport.config.fields import Fields
 from wayport.config.litellm_models import ModelList, known_keys, tls_settings
 from wayport.config.litellm_observing import litellms
+from wayport.config.observing import TracingSettings
 from wayport.config.problems import ConfigError, Path, did_you_mean, dotted
 from wayport.config.reading import Reading, Written, raws
 from wayport.config.settings import (
@@ -151,6 +152,9 @@ class _File:
             defaults=self._defaults(),
             callbacks=self._callbacks(),
             metrics=metrics,
+            tracing=TracingSettings(
+                propagate="client" if self.library.flag("forward_traceparent_to_llm_provider") else "never"
+            ),
             bodies=bodies,
             retention=retention,
             alerts=alerts,

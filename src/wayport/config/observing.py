@@ -15,6 +15,10 @@ class MetricsSettings(Struct, kw_only=True, frozen=True):
     user_agent: bool = False
 
 
+class TracingSettings(Struct, kw_only=True, frozen=True):
+    propagate: Literal["never", "traced", "client"] = "traced"
+
+
 class BodiesSettings(Struct, kw_only=True, frozen=True):
     store: bool | Literal["keys"] = False
     max_bytes: int = 256 * 1024

@@ -16,6 +16,7 @@ from wayport.config.observing import (
     MetricsSettings,
     RetentionSettings,
     SmtpSettings,
+    TracingSettings,
 )
 from wayport.config.prices import ITEM_KEYS, SERVICE_SUFFIX, plain, token_prices
 from wayport.config.problems import Path, did_you_mean
@@ -185,6 +186,7 @@ class _Converter:
             router=self._router(),
             defaults=Connection(timeouts=TimeoutWishes(**config.router.timeouts.model_dump())),
             metrics=MetricsSettings(**config.metrics.model_dump()),
+            tracing=TracingSettings(propagate=config.tracing.propagate),
             bodies=BodiesSettings(**{**config.bodies.model_dump(), "redact": tuple(config.bodies.redact)}),
             retention=RetentionSettings(**config.retention.model_dump()),
             alerts=_alerts(config.alerts),

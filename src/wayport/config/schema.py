@@ -572,6 +572,15 @@ class ResponsesIn(Section):
     """For how many days, counted from the last answer that goes on from one; 0: nothing is kept. Never with `store: false`."""
 
 
+class TracingIn(Section):
+    """W3C trace context towards upstreams."""
+
+    propagate: Literal["never", "traced", "client"] = "traced"
+    """Who is sent `traceparent` and the client's `tracestate`. `traced`: with the callback `otel`, every upstream, with the
+    span of its attempt as the parent. `client`: also without that callback, where the client sent one, as it came.
+    `never`: nobody. With LiteLLM's config `never`, unless `forward_traceparent_to_llm_provider` makes it `client`."""
+
+
 class MetricsIn(Section):
     """What `/metrics` tells Prometheus."""
 
@@ -708,6 +717,8 @@ class ConfigIn(Section):
     """told of every call when it is over"""
     metrics: MetricsIn = MetricsIn()
     """what Prometheus reads"""
+    tracing: TracingIn = TracingIn()
+    """what upstreams are told of traces"""
     bodies: BodiesIn = BodiesIn()
     """requests and answers that are kept"""
     retention: RetentionIn = RetentionIn()

@@ -8,7 +8,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-from wayport.config.observing import AlertSettings, BodiesSettings, MetricsSettings, RetentionSettings
+from wayport.config.observing import (
+    AlertSettings,
+    BodiesSettings,
+    MetricsSettings,
+    RetentionSettings,
+    TracingSettings,
+)
 from wayport.core.net import TlsSettings
 from wayport.core.secret import Secret
 
@@ -317,6 +323,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     media: MediaSettings = MediaSettings()
     limits: LimitSettings = LimitSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     bodies: BodiesSettings = BodiesSettings()
     retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()

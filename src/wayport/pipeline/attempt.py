@@ -41,6 +41,7 @@ from wayport.pipeline.relay import (
 )
 from wayport.pipeline.targets import Targets
 from wayport.pipeline.thoughts import ThoughtMemory, WatchedSplitter
+from wayport.pipeline.tracing import TraceContext
 from wayport.pipeline.turns import Turns
 from wayport.providers.echo import answer_of, deltas_of
 from wayport.routing.resets import reset_s
@@ -71,6 +72,7 @@ class Attempt:
         turns: Turns,
         tasks: Tasks,
         thoughts: ThoughtStore | None = None,
+        trace: TraceContext | None = None,
         hold_max_s: float = 10.0,
     ) -> None:
         self._transport = transport
@@ -82,6 +84,7 @@ class Attempt:
         self._clock = clock
         self._turns = turns
         self._tasks = tasks
+        self._trace = trace
         self._hold_max_s = hold_max_s
         self.lessons = Lessons()
         self.following = Following(transport, follow_of)
@@ -125,6 +128,8 @@ class Attempt:
         )
         if target.betas:
             lines = joined(lines, target.betas)
+        if self._trace is not None and b"\ntraceparent:" not in target.head:
+            lines += self._trace.lines(call)
         origin, head = target.origin, target.head + lines
         if deployment.signed:
             signed = await self._credentials.sign(

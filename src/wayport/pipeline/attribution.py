@@ -4,19 +4,16 @@ Reads the few fields that name them and nothing else; what is too long is cut, w
 call fails for how it is labelled.
 """
 
-import re
-
 import msgspec
 from msgspec import Raw, Struct
 
+from wayport.core.trace import parent_of
 from wayport.pipeline.call import Call
 
 MOST_TAGS = 32
 TAG_CHARS = 128
 ID_CHARS = 256
 METADATA_BYTES = 8 * 1024
-
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 _LABELLING = frozenset({
     "litellm_metadata", "metadata", "tags", "litellm_session_id", "litellm_trace_id", "user", "safety_identifier",
@@ -65,8 +62,8 @@ def attribute(call: Call) -> None:
         if session is not None
         else _string(fields.get("litellm_session_id") or labels.session_id)
     )
-    if (parent := header(b"traceparent")) is not None and (match := _TRACEPARENT.fullmatch(parent)) is not None:
-        call.trace_id, call.parent_span_id = match[1].decode(), match[2].decode()
+    if (stated_parent := header(b"traceparent")) is not None and (parent := parent_of(stated_parent)) is not None:
+        call.trace_id, call.parent_span_id = parent
     elif (trace := header(b"x-litellm-trace-id")) is not None:
         call.trace_id = trace[:ID_CHARS].decode("latin-1")
     else:

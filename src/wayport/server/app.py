@@ -30,6 +30,7 @@ from wayport.core.tasks import Tasks
 from wayport.core.thought import ThoughtStore
 from wayport.core.turn import TurnStore
 from wayport.dialects.registry import DIALECTS
+from wayport.observe.callbacks.registry import traced_share
 from wayport.pipeline.admission import Admit, Refusing
 from wayport.pipeline.attempt import Attempt
 from wayport.pipeline.bodies import Bodies, Whose
@@ -38,6 +39,7 @@ from wayport.pipeline.native import NativeAnswers
 from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.settle import Journal, Settlement, Sink
 from wayport.pipeline.targets import Targets
+from wayport.pipeline.tracing import TraceContext
 from wayport.pipeline.turns import Turns
 from wayport.providers.plugins import follow_of, signer_of
 from wayport.routing.routing import Routing
@@ -159,6 +161,7 @@ class Worker:
             turns=self.turns,
             tasks=tasks,
             thoughts=thoughts,
+            trace=trace_context(settings),
             hold_max_s=hold_max_s,
         )
         self.pipeline = Pipeline(
@@ -282,6 +285,15 @@ def bodies_of(settings: Settings, journal: Journal | None, clock: Clock) -> Bodi
         return None
     whose: Whose = "keys" if kept.store == "keys" else "all"
     return Bodies(journal=journal, clock=clock, whose=whose, max_bytes=kept.max_bytes)
+
+
+def trace_context(settings: Settings) -> TraceContext | None:
+    """None: upstreams are told nothing of traces."""
+    propagate = settings.tracing.propagate
+    if propagate == "never":
+        return None
+    share = traced_share(settings.callbacks, settings.variable)
+    return TraceContext(share) if share is not None or propagate == "client" else None
 
 
 def media_rules(settings: MediaSettings) -> MediaRules:

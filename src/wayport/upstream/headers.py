@@ -8,7 +8,8 @@ user agent and SDK telemetry (`x-stainless-*`, `x-goog-api-client`), and
   key could be given each other's answers;
 * `anthropic-version`: it names the format that our dialect speaks, a constant of the provider;
 * `openai-organization`, `openai-project`: they decide whose account pays, which is the operator's to configure;
-* `traceparent`, `baggage`: who calls what within a company is no business of a provider.
+* `traceparent`, `tracestate`, `baggage`: who calls what within a company is no business of a provider. Where the operator
+  wants the first two upstream (`tracing.propagate`), pipeline/tracing.py makes them of the call.
 
 Back come when to try again, the upstream's own request ids and its rate limits; for those who come from LiteLLM the rest
 too, as `llm_provider-*`, as far as there is room. Cookies and hop-by-hop headers never do.

@@ -5,7 +5,6 @@
 comes twice is the same spans.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +15,12 @@ from wayport import __version__
 from wayport.core.money import NANO_PER_USD
 from wayport.core.record import AttemptRecord, CallRecord
 from wayport.core.secret import mask
+from wayport.core.trace import in_share, span_of_attempt, span_of_call, trace_of
 from wayport.observe.callbacks import http as outgoing
-from wayport.observe.payload import error_information, metadata_of, succeeded, trace_id
+from wayport.observe.payload import error_information, metadata_of, succeeded
 
 _SERVER, _CLIENT = 2, 3
 _OK, _ERROR = 1, 2
-_HEX = frozenset("0123456789abcdef")
 
 
 class Otel:
@@ -52,20 +51,7 @@ class Otel:
 
 
 def sampled(record: CallRecord, share: float) -> bool:
-    """By the trace's id, so that all of a trace is told or nothing; and every worker decides alike."""
-    return share >= 1 or int(span_trace_id(record)[-14:], 16) / 16**14 < share
-
-
-def span_trace_id(record: CallRecord) -> str:
-    """32 hex digits: the client's trace where it sent one that is of that form."""
-    found = trace_id(record).replace("-", "").lower()
-    if len(found) == 32 and _HEX.issuperset(found) and found.strip("0"):
-        return found
-    return hashlib.blake2b(found.encode(), digest_size=16).hexdigest()
-
-
-def span_id(record: CallRecord) -> str:
-    return record.call_id.replace("-", "")[-16:]
+    return in_share(trace_of(record.trace_id, record.call_id), share)
 
 
 def request_of(records: Sequence[CallRecord], *, service: str) -> dict[str, Any]:
@@ -87,7 +73,7 @@ def request_of(records: Sequence[CallRecord], *, service: str) -> dict[str, Any]
 
 
 def spans_of(record: CallRecord) -> list[dict[str, Any]]:
-    trace, span = span_trace_id(record), span_id(record)
+    trace, span = trace_of(record.trace_id, record.call_id), span_of_call(record.call_id)
     failed = not succeeded(record)
     status: dict[str, Any] = {"code": _ERROR if failed else _OK}
     if failed:
@@ -165,7 +151,7 @@ def _attempt(record: CallRecord, attempt: AttemptRecord, number: int, trace: str
         status["message"] = mask(attempt.error or "")
     return {
         "traceId": trace,
-        "spanId": hashlib.blake2b(f"{record.call_id}/{number}".encode(), digest_size=8).hexdigest(),
+        "spanId": span_of_attempt(record.call_id, number),
         "parentSpanId": parent,
         "name": f"attempt {attempt.provider}/{attempt.model}",
         "kind": _CLIENT,

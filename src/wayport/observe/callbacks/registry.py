@@ -4,14 +4,16 @@ What it needs and does not find turns it off, said once at start. Makers import 
 6 MB, which nobody pays for who tells nobody of calls.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from wayport.core.clock import Clock
+from wayport.config.settings import CallbackSettings
+from wayport.core.clock import Clock, SystemClock
 from wayport.core.secret import Secret
 from wayport.observe.callbacks import custom
 from wayport.observe.callbacks.base import Callback
@@ -29,9 +31,13 @@ class Wish(Struct, frozen=True, kw_only=True):
     params: Mapping[str, Raw]
     variable: Callable[[str], str]
     """an environment variable's value; empty when unset"""
-    clock: Clock
+    clock: Clock = SystemClock()
     folder: Path | None = None
     """of the configuration"""
+
+    @property
+    def kind(self) -> str:
+        return self.text("callback_type") or self.name
 
     def text(self, param: str, *variables: str) -> str:
         """A parameter, else the first of these variables that is set; a parameter may refer to one (`os.environ/X`)."""
@@ -50,8 +56,7 @@ class Wish(Struct, frozen=True, kw_only=True):
 
 def make(wish: Wish) -> Callback:
     """Raises `Off`."""
-    kind = wish.text("callback_type") or wish.name
-    maker = _MAKERS.get(kind)
+    maker = _MAKERS.get(wish.kind)
     if maker is not None:
         return maker(wish)
     if "." in wish.name:
@@ -82,9 +87,31 @@ def _sentry(wish: Wish) -> Callback:
         raise Off(str(mistake)) from mistake
 
 
+class _Otel(Struct, frozen=True):
+    endpoint: str
+    headers: dict[str, str]
+    service: str
+    share: float
+
+
+def traced_share(callbacks: Iterable[CallbackSettings], variable: Callable[[str], str]) -> float | None:
+    """Of the traces, how many the `otel` callback tells; None where it is not configured or off."""
+    for wanted in callbacks:
+        wish = Wish(name=wanted.name, params=wanted.params, variable=variable)
+        if wish.kind == "otel" and "success" in wanted.on:
+            with suppress(Off):
+                return _read_otel(wish).share
+    return None
+
+
 def _otel(wish: Wish) -> Callback:
     from wayport.observe.callbacks.otel import Otel  # noqa: PLC0415 (as above)
 
+    read = _read_otel(wish)
+    return Otel(endpoint=read.endpoint, headers=read.headers, service=read.service, share=read.share)
+
+
+def _read_otel(wish: Wish) -> _Otel:
     endpoint = wish.text("traces_endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     if not endpoint:
         base = wish.text("endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_ENDPOINT")
@@ -98,7 +125,7 @@ def _otel(wish: Wish) -> Callback:
         share_number = float(share) if share else 1.0
     except ValueError:
         raise Off(f"the share of traces must be a number, not {share!r}") from None
-    return Otel(
+    return _Otel(
         endpoint=endpoint,
         headers={name.strip(): value.strip() for name, _, value in pairs},
         service=wish.text("service_name", "OTEL_SERVICE_NAME"),
