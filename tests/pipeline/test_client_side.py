@@ -1,10 +1,13 @@
-"""A request that says where it goes or with whose credential is refused, and nothing is asked there."""
+"""Where a request goes and with whose credential: the operator's to say, and a client's where the operator lets it."""
 
+import socket
 from typing import Any
 
 import pytest
 from tests.fakes.gateway import gateway
 from tests.fakes.upstream import Upstream, json_answer
+
+from wayport.upstream.faults import TransportFault
 
 CHAT = {
     "id": "c1", "object": "chat.completion", "created": 1, "model": "up",
@@ -45,3 +48,183 @@ async def test_one_that_holds_nothing_is_no_wish() -> None:
         answer = await wayport.ask({**ASK, "api_key": None, "api_base": ""})
         assert answer.status_code == 200, answer.text
         assert "api_base" not in upstream.requests[0].json()
+
+
+# -------------------------------------------------------------------------------------------------- where it is allowed
+SECRET = "sk-of-the-operator"
+LOOPBACK = "{client_networks: [127.0.0.0/8, '::1']}"
+
+
+def allowing(upstream: Upstream, *says: str, server: str = LOOPBACK, more: str = "") -> str:
+    return f"""
+providers:
+  up: {{base_url: "{upstream.url}", api_key: {SECRET}, headers: {{x-operator: secret}}}}
+  bedrock: {{api_key: {SECRET}}}
+models:
+  m: {{deployments: [{{model: up/x, client_credentials: [{", ".join(says)}]}}], fallbacks: [other]}}
+  other: up/y
+  all: {{deployments: [{{model: up/x}}, {{model: up/z, client_credentials: [api_key, api_base]}}]}}
+server: {server}
+router: {{num_retries: 0}}
+{more}"""
+
+
+def auth(upstream: Upstream) -> list[str | None]:
+    return [request.headers.get("authorization") for request in upstream.requests]
+
+
+async def test_a_client_brings_its_own_credential_where_it_may() -> None:
+    async with Upstream(json_answer(CHAT)) as upstream, gateway(allowing(upstream, "api_key")) as wayport:
+        for path in ("/v1/chat/completions", "/v1/messages"):
+            assert (await wayport.ask({**ASK, "api_key": "sk-mine"}, path)).status_code == 200
+        assert (await wayport.ask(ASK)).status_code == 200
+        assert auth(upstream) == ["Bearer sk-mine", "Bearer sk-mine", f"Bearer {SECRET}"]
+        assert all(b"sk-mine" not in request.body for request in upstream.requests)
+        refused = await wayport.ask({**ASK, "api_base": upstream.url})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "api_base")
+        assert "no deployment of `m` lets clients say api_base" in refused.text
+
+
+async def test_a_clients_address_is_told_no_secret_of_ours() -> None:
+    async with Upstream([]) as own, Upstream(json_answer(CHAT)) as theirs:
+        async with gateway(allowing(own, "api_key", "api_base")) as wayport:
+            for name in ("api_base", "base_url"):
+                assert (await wayport.ask({**ASK, name: f"{theirs.url}/v9/"})).status_code == 200
+            assert (await wayport.ask({**ASK, "api_base": theirs.url, "api_key": "sk-mine"})).status_code == 200
+        assert auth(theirs) == [None, None, "Bearer sk-mine"]
+        assert theirs.requests[0].path == "/v9/chat/completions"
+        assert all("x-operator" not in request.headers for request in theirs.requests)
+        assert SECRET.encode() not in b"".join(request.body for request in theirs.requests)
+        assert own.connections == 0
+
+
+async def test_an_address_that_the_operator_wrote_a_pattern_for_has_our_credential() -> None:
+    async with Upstream([]) as own, Upstream(json_answer(CHAT)) as theirs:
+        pattern = theirs.url.replace(".", "[.]") + "/v1"
+        async with gateway(allowing(own, f"{{api_base: '{pattern}'}}")) as wayport:
+            assert (await wayport.ask({**ASK, "api_base": f"{theirs.url}/v1"})).status_code == 200
+            assert auth(theirs) == [f"Bearer {SECRET}"]
+            # The whole of it must fit: what follows could be another host.
+            for other in (f"{theirs.url}/v1.evil.example", f"{theirs.url}/v1/../v2", f"{theirs.url}0/v1"):
+                assert (await wayport.ask({**ASK, "api_base": other})).status_code == 400
+            assert len(theirs.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "http://0.0.0.0", "http://169.254.169.254/latest",
+        "http://[fe80::1]", "http://10.0.0.1/v1", "http://192.168.1.1", "http://100.64.0.1", "http://[fd00::1]",
+        "http://[::ffff:127.0.0.1]", "http://[64:ff9b::7f00:1]", "http://168.63.129.16", "http://2130706433", "http://0x7f.1",
+        "unix:///var/run/docker.sock", "file:///etc/passwd", "http://user:password@127.0.0.1", "http://127.0.0.1/?x=1",
+        "http://[", "gopher://127.0.0.1",
+    ],
+)  # fmt: skip
+async def test_no_address_of_a_clients_leads_into_our_network(address: str) -> None:
+    async with Upstream([]) as upstream, gateway(allowing(upstream, "api_base", server="{}")) as wayport:
+        answered = await wayport.ask({**ASK, "api_base": address})
+        assert (answered.status_code, answered.json()["error"]["code"]) == (400, "client_address_refused"), (
+            answered.text
+        )
+        assert "password" not in answered.text
+        assert upstream.connections == 0
+
+
+async def test_the_address_that_was_checked_is_the_one_that_is_asked() -> None:
+    async with Upstream(json_answer(CHAT)) as upstream, gateway(allowing(upstream, "api_base")) as wayport:
+        resolver = wayport.worker.transport.resolver
+        looked_up = []
+        resolve = resolver.resolve
+
+        async def once(host: str, port: int) -> Any:
+            # A name that leads elsewhere the second time.
+            looked_up.append(host)
+            return await resolve("127.0.0.1" if looked_up.count(host) == 1 else "169.254.169.254", port)
+
+        resolver.resolve = once  # type: ignore[method-assign]
+        port = upstream.url.rpartition(":")[2]
+        assert (await wayport.ask({**ASK, "api_base": f"http://rebinding.example:{port}"})).status_code == 200
+        assert upstream.requests[0].headers["host"] == f"rebinding.example:{port}"
+        assert looked_up.count("rebinding.example") == 1
+
+
+async def test_a_name_that_nobody_knows_is_a_400() -> None:
+    async with Upstream([]) as upstream, gateway(allowing(upstream, "api_base")) as wayport:
+
+        async def fails(host: str, port: int) -> Any:
+            raise TransportFault("connect", f"Cannot resolve {host}:{port}.", body_sent=False)
+
+        wayport.worker.transport.resolver.resolve = fails  # type: ignore[method-assign]
+        answered = await wayport.ask({**ASK, "api_base": "http://nowhere.invalid"})
+        assert (answered.status_code, answered.json()["error"]["code"]) == (400, "client_address_refused")
+
+
+async def test_a_private_network_is_asked_only_where_it_is_listed() -> None:
+    server = "{client_networks: [127.0.0.2/32]}"
+    async with Upstream([]) as upstream, gateway(allowing(upstream, "api_base", server=server)) as wayport:
+        assert (await wayport.ask({**ASK, "api_base": upstream.url})).status_code == 400
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.2", 0))
+            answered = await wayport.ask({**ASK, "api_base": f"http://127.0.0.2:{closed.getsockname()[1]}"})
+        assert answered.status_code >= 500
+
+
+async def test_a_clients_credential_goes_to_its_own_deployment_and_to_no_fallback() -> None:
+    async with Upstream(json_answer({"error": {"message": "no"}}, status=401)) as upstream:
+        async with gateway(allowing(upstream, "api_key")) as wayport:
+            for _ in range(10):
+                answered = await wayport.ask({**ASK, "api_key": "sk-mine", "fallbacks": ["other"]})
+                assert answered.status_code == 401
+                assert "sk-mine" not in answered.text
+            assert set(auth(upstream)) == {"Bearer sk-mine"}
+            # A wrong credential of a client's closes nothing for anybody else.
+            upstream.script = json_answer(CHAT)
+            for more in ({}, {"api_key": "sk-of-another"}):
+                assert (await wayport.ask({**ASK, **more})).status_code == 200
+            await wayport.ask({**ASK, "model": "all", "api_key": "sk-of-another"})
+            assert upstream.requests[-1].json()["model"] == "z"
+
+
+async def test_what_needs_a_signer_or_is_no_string_or_has_no_model_is_refused() -> None:
+    async with Upstream([]) as upstream:
+        more = "auth: {mode: key}\n"
+        config = allowing(upstream, "api_key", server="{client_credentials: [api_key, api_base]}", more=more)
+        config = config.replace("  other: up/y", "  other: bedrock/anthropic.claude-opus-4-5-20251101-v1:0")
+        async with gateway(config, {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}) as wayport:
+            for body in (
+                {**ASK, "api_key": 7},
+                {**ASK, "api_key": "sk-mine", "model": "auto"},
+                {**ASK, "user_config": {"model_list": [1]}},
+            ):
+                assert (await wayport.ask(body)).status_code == 400
+            assert upstream.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("params", "general", "allowed"),
+    [
+        ("configurable_clientside_auth_params: [api_key]", "", {"api_key"}),
+        ("configurable_clientside_auth_params: [api_key, api_base]", "", {"api_key", "api_base"}),
+        ("configurable_clientside_auth_params: [{api_base: 'http://127[.]0[.]0[.]1:[0-9]+'}]", "", {"api_base"}),
+        ("", "allow_client_side_credentials: true", {"api_key", "api_base"}),
+        ("", "", set()),
+    ],
+)
+async def test_litellms_names_mean_the_same(params: str, general: str, allowed: set[str]) -> None:
+    async with Upstream(json_answer(CHAT)) as upstream:
+        config = f"""
+model_list:
+  - model_name: m
+    litellm_params:
+      model: openai/x
+      api_base: "{upstream.url}"
+      api_key: {SECRET}
+      {params}
+general_settings:
+  master_key: sk-test-master-key-0123456789
+  {general}
+"""
+        async with gateway(config, {"WAYPORT_CLIENT_NETWORKS": "127.0.0.0/8"}) as wayport:
+            for name, value in (("api_key", "sk-mine"), ("api_base", upstream.url)):
+                answered = await wayport.ask({**ASK, name: value})
+                assert (answered.status_code == 200) == (name in allowed), answered.text

@@ -121,6 +121,10 @@ TABLE = (
         doc="addresses and networks whose `x-forwarded-for` is believed",
     ),
     Variable(
+        names=("WAYPORT_CLIENT_NETWORKS",), put=("server", "client_networks"), parse=_networks,
+        doc="networks that are not public and that a client's `api_base` may lead to",
+    ),
+    Variable(
         names=("WAYPORT_ROOT_PATH", "SERVER_ROOT_PATH"), put=("server", "root_path"), parse=path_prefix,
         doc="path below which a balancer serves Wayport",
     ),

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 from msgspec import structs
 
+from wayport.config.clients import EVERYTHING
 from wayport.config.document import Document, read_document
 from wayport.config.fields import Fields
 from wayport.config.litellm_models import ModelList, known_keys, tls_settings
@@ -140,7 +141,10 @@ class _File:
         return Settings(
             spelling="litellm",
             server=structs.replace(
-                base.server, limits=limits, trusted_proxies=self.general.networks("trusted_proxy_ranges")
+                base.server,
+                limits=limits,
+                trusted_proxies=self.general.networks("trusted_proxy_ranges"),
+                client_credentials=EVERYTHING if self.general.flag("allow_client_side_credentials") else None,
             ),
             auth=AuthSettings(header_names=(header.lower(),) if header else ()),
             storage=structs.replace(base.storage, redis_url=Secret(redis) if redis else None),

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
+from wayport.config.clients import client_side
 from wayport.config.fields import Fields
 from wayport.config.prices import is_price_key
 from wayport.config.problems import Path, did_you_mean
@@ -19,13 +20,14 @@ from wayport.config.settings import (
     ModelSettings,
     TimeoutWishes,
 )
-from wayport.core.net import TlsSettings
+from wayport.core.net import ClientSide, TlsSettings
 from wayport.core.secret import Secret
 
 _KEYS = FilePath(__file__).with_name("litellm_keys.txt")
 
 _CHAT = "openai_chat"
 _ORGANIZATION = "openai-organization"
+_CLIENT_SIDE = "configurable_clientside_auth_params"
 _BASE_SETTINGS = ("aws_bedrock_runtime_endpoint",)
 """settings that say where the provider is"""
 _REGIONS = ("region_name", "aws_region_name", "vertex_location", "watsonx_region_name")
@@ -134,6 +136,7 @@ class ModelList:
             max_parallel=params.whole("max_parallel_requests"),
             tags=params.words("tags"),
             region=region,
+            client=self._client_side(params),
             place=self.reading.place(entry.path),
         )
         return structs.replace(deployment, params=raws(self._sent(params)))
@@ -161,6 +164,16 @@ class ModelList:
             tls=tls_settings(params, self.reading),
             drop_params=params.flag("drop_params"),
         )
+
+    def _client_side(self, params: "_Params") -> ClientSide | None:
+        value = params.any(_CLIENT_SIDE)
+        if value is None:
+            return None
+        try:
+            return client_side(value)
+        except ValueError as error:
+            params.wrong(_CLIENT_SIDE, str(error))
+            return None
 
     def _credential(self, params: "_Params") -> Credential | None:
         if params.lacks:

@@ -8,6 +8,7 @@ from msgspec import structs
 from pydantic import ValidationError
 
 from wayport.config import schema
+from wayport.config.clients import client_side
 from wayport.config.mistakes import problems_of
 from wayport.config.observing import (
     AlertSettings,
@@ -44,7 +45,7 @@ from wayport.config.settings import (
     SpoolSettings,
     TimeoutWishes,
 )
-from wayport.core.net import TlsSettings
+from wayport.core.net import ClientSide, TlsSettings
 from wayport.core.secret import Secret
 
 _FREE_FORM = frozenset({"params", "info", "profile"})
@@ -210,6 +211,8 @@ class _Converter:
             tls_key=self.reading.file_path(server.tls_key),
             cors_origins=tuple(server.cors_origins),
             trusted_proxies=tuple(server.trusted_proxies),
+            client_credentials=_client_side(server.client_credentials),
+            client_networks=tuple(server.client_networks),
             root_path=server.root_path,
             grace_s=server.grace_s,
             discover_models_s=server.discover_models_s,
@@ -339,6 +342,7 @@ class _Converter:
             max_parallel=item.max_parallel,
             tags=tuple(item.tags),
             region=item.region,
+            client=_client_side(item.client_credentials),
             place=self.reading.place(path),
         )
 
@@ -387,6 +391,10 @@ class _Converter:
     def _model_aliases(self) -> Iterator[str]:
         for model in self.config.models.values():
             yield from model.aliases
+
+
+def _client_side(given: list[str | dict[str, str]] | None) -> ClientSide | None:
+    return None if given is None else client_side(given)
 
 
 def _with_timeouts(connection: Connection, of_model: schema.TimeoutsIn) -> Connection:

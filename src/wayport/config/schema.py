@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from wayport.config.clients import checked, listed
 from wayport.config.fields import network, path_prefix
 
 _UNITS = {"": 1, "b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -48,6 +49,7 @@ Usd = Annotated[Decimal, Field(ge=0, lt=10**9)]
 Count = Annotated[int, Field(gt=0)]
 Words = Annotated[list[str], BeforeValidator(_words)]
 Networks = Annotated[list[Annotated[str, AfterValidator(network)]], BeforeValidator(_words)]
+ClientSays = Annotated[list[str | dict[str, str]], BeforeValidator(listed), AfterValidator(checked)]
 Url = Annotated[str, AfterValidator(_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1)]
@@ -275,6 +277,8 @@ class DeploymentIn(ReachIn, ModelFactsIn):
     """requests with one of these tags come here"""
     region: str | None = None
     """where it is, for requests that must stay in a region"""
+    client_credentials: ClientSays | None = None
+    """What a client may say itself in the body of a request: `api_key`, `api_base`, or `api_base: PATTERN`."""
     params: dict[str, Any] = {}
     """Body parameters of every call, in OpenAI's names; what the client sends wins."""
 
@@ -439,6 +443,11 @@ class ServerIn(Section):
     """Web origins that may call from a browser, as `https://app.example.com`. Nobody else may."""
     trusted_proxies: Networks = []
     """Addresses and networks whose `x-forwarded-for` is believed."""
+    client_credentials: ClientSays | None = None
+    """What a client may say itself in the body of a request, of every deployment that says nothing else: `api_key`,
+    `api_base`, or `api_base: PATTERN` (docs/configuration.md)."""
+    client_networks: Networks = []
+    """Networks that are not public and that a client's `api_base` may lead to, as `10.0.0.0/8`. All others are refused."""
     root_path: Annotated[str, AfterValidator(path_prefix)] = ""
     """the path below which a balancer serves Wayport"""
     drain_delay_s: Pause | None = None

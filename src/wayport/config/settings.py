@@ -15,7 +15,7 @@ from wayport.config.observing import (
     RetentionSettings,
     TracingSettings,
 )
-from wayport.core.net import TlsSettings
+from wayport.core.net import ClientSide, TlsSettings
 from wayport.core.secret import Secret
 
 Spelling = Literal["none", "wayport", "litellm", "host"]
@@ -52,6 +52,10 @@ class ServerSettings(Struct, kw_only=True, frozen=True):
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     """addresses and networks whose `x-forwarded-for` is believed"""
+    client_credentials: ClientSide | None = None
+    """of every deployment that says nothing else"""
+    client_networks: tuple[str, ...] = ()
+    """networks that are not public and that a client's address may lie in"""
     root_path: str = ""
     """the path below which a balancer serves us: starts with a slash and does not end in one; or empty"""
     drain_delay_s: float = 5.0
@@ -247,6 +251,7 @@ class DeploymentSettings(Struct, kw_only=True, frozen=True):
     region: str | None = None
     pool: str = ""
     """the same for those that differ in their credential alone: one link of a chain"""
+    client: ClientSide | None = None
     place: str = ""
 
 

@@ -208,6 +208,7 @@ class Targets:
             region=written.region,
             pool=written.pool,
             drop_params=drop,
+            client=written.client or self.settings.server.client_credentials,
             signed=placed.signed,
         )
 

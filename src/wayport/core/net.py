@@ -13,6 +13,16 @@ class TlsSettings(Struct, kw_only=True, frozen=True):
     """its key, if that is not in `cert_file`"""
 
 
+class ClientSide(Struct, kw_only=True, frozen=True):
+    """What a client may say itself, in a request, of where its call goes and with whose credential."""
+
+    key: bool = False
+    base: bool = False
+    """any address, asked without a credential or header of ours"""
+    bases: tuple[str, ...] = ()
+    """patterns of addresses that may have our credential; a pattern covers the whole of an address"""
+
+
 class Timeouts(Struct, kw_only=True, frozen=True):
     """Seconds; None: no limit of this kind."""
 

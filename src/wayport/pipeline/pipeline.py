@@ -32,7 +32,7 @@ from wayport.pipeline.attempts import tries
 from wayport.pipeline.attribution import attribute
 from wayport.pipeline.bodies import Bodies
 from wayport.pipeline.call import Call
-from wayport.pipeline.client_side import refuse_credentials
+from wayport.pipeline.client_side import ClientSide, take
 from wayport.pipeline.dry_run import tell_plan
 from wayport.pipeline.settle import Settlement
 from wayport.pipeline.turns import Turns
@@ -64,6 +64,7 @@ class Pipeline:
         attempt: Attempt,
         settle: Settlement,
         turns: Turns,
+        client_side: ClientSide,
         clock: Clock,
         bodies: Bodies | None = None,
     ) -> None:
@@ -75,6 +76,7 @@ class Pipeline:
         self._attempt = attempt
         self._settle = settle
         self._turns = turns
+        self._client_side = client_side
         self._clock = clock
         self._bodies = bodies
         """None: nothing of requests and answers is kept"""
@@ -90,7 +92,7 @@ class Pipeline:
             if call.principal.routes or call.principal.ips:
                 self._check_place(call, call.principal)
             read_envelope(call)
-            refuse_credentials(call.fields)
+            own = take(call)
             attribute(call)
             table = self.table
             call.snapshot = table.snapshot
@@ -110,6 +112,8 @@ class Pipeline:
                     beside=call.beside,
                     compat=table.snapshot.compat,
                 )
+            if own is not None:
+                found = await self._client_side.found(found, own)
             call.plan = plan = self._routing.plan(
                 found,
                 table,

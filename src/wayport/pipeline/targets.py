@@ -5,6 +5,7 @@ from functools import partial
 from urllib.parse import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wayport.core.errors import BadRequest
 from wayport.dialects.dialect import Profile, takes_beta
@@ -66,6 +67,8 @@ def _build(deployment: Deployment, operation: Operation, *, stream: bool) -> Tar
         )
     url = deployment.base_url.rstrip("/") + path
     origin, _ = origin_of(url, tls=deployment.tls, proxy=deployment.proxy)
+    if deployment.address:
+        origin = replace(origin, address=deployment.address)
     headers = {**_format_headers(deployment, operation), **deployment.headers}
     betas = headers.pop(BETAS_HEADER, "")
     head = head_for(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Raw, Struct, field
 
-from wayport.core.net import Timeouts, TlsSettings
+from wayport.core.net import ClientSide, Timeouts, TlsSettings
 from wayport.core.price import Price
 from wayport.dialects.dialect import Profile
 from wayport.dialects.neutral import DialectName
@@ -74,6 +74,10 @@ class Deployment(Struct, kw_only=True, frozen=True):
     """the credential needs the provider's signer"""
     follows: bool = False
     """the first answer may be a job, whose result the provider knows how to ask for"""
+    client: ClientSide | None = None
+    """what a client may say itself; None: nothing"""
+    address: str = ""
+    """the only one that may be connected to; empty: whatever the host's name leads to"""
     behaves_like: str = ""
     """the provider whose signer and follow-up questions it has, if not its own"""
 

@@ -35,6 +35,7 @@ from wayport.pipeline.admission import Admit, Refusing
 from wayport.pipeline.attempt import Attempt
 from wayport.pipeline.bodies import Bodies, Whose
 from wayport.pipeline.call import Call
+from wayport.pipeline.client_side import ClientSide
 from wayport.pipeline.native import NativeAnswers
 from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.settle import Journal, Settlement, Sink
@@ -172,6 +173,7 @@ class Worker:
             attempt=self.attempt,
             settle=self.settlement,
             turns=self.turns,
+            client_side=ClientSide(transport.resolver, networks=server.client_networks),
             clock=clock,
             bodies=bodies_of(settings, journal, clock),
         )
