@@ -31,6 +31,7 @@ SECTIONS = (
     ("timeouts", schema.TimeoutsIn),
     ("tls", schema.UpstreamTlsIn),
     ("providers.<name>.api_keys[]", schema.PooledKeyIn),
+    ("providers.<name>.budget", schema.BudgetIn),
     ("auth_header", schema.AuthHeaderIn),
     ("providers.<name>.models.<model>", schema.ModelFactsIn),
     ("router", schema.RouterIn),

@@ -133,6 +133,7 @@ async def gateway(
             random=Random(1),
             hold_max_s=hold_max_s,
         )
+        await worker.target_budgets.begin(1.0)
         sock = bind("127.0.0.1", 0)[0]
         port = sock.getsockname()[1]
         listening = await stack.enter_async_context(

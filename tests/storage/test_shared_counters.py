@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import redis.asyncio as redis
@@ -56,7 +56,7 @@ def address(postgresql: str, tmp_path: Path) -> Address:
     return read_address(postgresql, tmp_path)
 
 
-def money(need: int = 0, **more: int) -> Claim:
+def money(need: int = 0, **more: Any) -> Claim:
     return Claim(counter="key:k|usd/30d", kind="money", limit=1000, window=7, need=need, want=need, **more)
 
 

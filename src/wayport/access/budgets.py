@@ -38,6 +38,12 @@ def window_at(budget: Budget, now_s: float) -> Window:
     return Window(start_s, start_s + length_s)
 
 
+def counter_of(whose: str, budget: Budget) -> str:
+    """The name under which a budget's spend is kept: `key:…|usd/30d`."""
+    period = (budget.duration or "ever") + ("c" if budget.calendar else "")
+    return f"{whose}|usd/{period}" + (f"|{budget.model}" if budget.model else "")
+
+
 def limit_at(budget: Budget, now_s: float) -> int | None:
     """What may be spent now, a temporary increase included; None: nothing binds."""
     if budget.max_nano_usd is None:

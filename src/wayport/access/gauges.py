@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import NamedTuple, Protocol
 
-from wayport.access.budgets import limit_at, window_at
+from wayport.access.budgets import counter_of, limit_at, window_at
 from wayport.access.principal import Holder, Principal, RateOf, Scope
 from wayport.core.clock import Clock
 from wayport.core.lease import Claim, Grant, Kind
@@ -246,9 +246,7 @@ class Gauges:
             if limit is None or not (budget.model is None or budget.model in names):
                 continue
             window = window_at(budget, now_s)
-            period = (budget.duration or "ever") + ("c" if budget.calendar else "")
-            counter = f"{whose}|usd/{period}" + (f"|{budget.model}" if budget.model else "")
-            gauge = self._gauge(counter, "money", limit, holder.scope, shown, window=window.start_s)
+            gauge = self._gauge(counter_of(whose, budget), "money", limit, holder.scope, shown, window=window.start_s)
             gauge.ends_s = self._clock.steady_s() + window.end_s - now_s
             gauge.period = budget.duration or ""
             yield gauge

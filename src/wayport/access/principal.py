@@ -24,7 +24,18 @@ class Limits(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 Scope = Literal[
-    "gateway", "organization", "team", "team_member", "project", "user", "key", "end_user", "tag", "model", "deployment"
+    "gateway",
+    "organization",
+    "team",
+    "team_member",
+    "project",
+    "user",
+    "key",
+    "end_user",
+    "tag",
+    "model",
+    "deployment",
+    "provider",
 ]
 RateOf = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 

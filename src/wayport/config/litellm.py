@@ -10,7 +10,7 @@ from msgspec import structs
 from wayport.config.clients import EVERYTHING
 from wayport.config.document import Document, read_document
 from wayport.config.fields import Fields
-from wayport.config.litellm_models import ModelList, known_keys, tls_settings
+from wayport.config.litellm_models import ModelList, budget_of, known_keys, tls_settings
 from wayport.config.litellm_observing import litellms
 from wayport.config.observing import TracingSettings
 from wayport.config.problems import ConfigError, Path, did_you_mean, dotted
@@ -18,6 +18,7 @@ from wayport.config.reading import Reading, Written, raws
 from wayport.config.settings import (
     AliasSettings,
     AuthSettings,
+    BudgetSettings,
     CallbackSettings,
     Connection,
     Credential,
@@ -245,6 +246,7 @@ class _File:
             tag_match_any=match_any is not False,
             pre_call_checks=bool(self.router.flag("enable_pre_call_checks")),
             allow_mocks=bool(mocks),
+            provider_budgets=dict(self._provider_budgets()),
             strategy=strategy or base.strategy,
             num_retries=base.num_retries if retries is None else retries,
             cooldown_s=next((found for found in (cooldown_time, cooldown) if found is not None), base.cooldown_s),
@@ -258,6 +260,17 @@ class _File:
                 max_hops=base.fallbacks.max_hops if hops is None else hops,
             ),
         )
+
+    def _provider_budgets(self) -> Iterator[tuple[str, BudgetSettings]]:
+        section = self.router.mapping("provider_budget_config")
+        for name in section.values:
+            written = section.mapping(name)
+            budget = budget_of(written, written.path)
+            if budget is None:
+                self.reading.problem(written.path, "needs a `budget_limit`, as `{budget_limit: 100, time_period: 1d}`")
+            else:
+                yield name, budget
+            written.warn_unknown(("budget_limit", "max_budget", "time_period", "budget_duration"))
 
     def _either(self, key: str) -> int | None:
         """A number that may stand in `router_settings` (which wins) or in `litellm_settings`."""

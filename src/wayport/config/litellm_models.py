@@ -13,6 +13,7 @@ from wayport.config.prices import is_price_key
 from wayport.config.problems import Path, did_you_mean
 from wayport.config.reading import Reading, is_secret_setting, raws, text
 from wayport.config.settings import (
+    BudgetSettings,
     Connection,
     Credential,
     DeploymentSettings,
@@ -20,6 +21,7 @@ from wayport.config.settings import (
     ModelSettings,
     TimeoutWishes,
 )
+from wayport.core.money import nano_from_usd
 from wayport.core.net import ClientSide, TlsSettings
 from wayport.core.secret import Secret
 
@@ -134,6 +136,7 @@ class ModelList:
             rpm=params.whole("rpm"),
             tpm=params.whole("tpm"),
             max_parallel=params.whole("max_parallel_requests"),
+            budget=budget_of(params, entry.path),
             tags=params.words("tags"),
             region=region,
             client=self._client_side(params),
@@ -224,6 +227,17 @@ class _Params(Fields):
         """The unset variables that the values of `keys` refer to."""
         found = (name for key in keys if key in self._origins for name in self.reading.unset_below(self._origins[key]))
         return tuple(dict.fromkeys(found))
+
+
+def budget_of(fields: Fields, path: Path) -> BudgetSettings | None:
+    """`budget_limit` and `time_period`, or `max_budget` and `budget_duration`."""
+    limits = [fields.number(key) for key in ("budget_limit", "max_budget")]
+    periods = [fields.text(key) for key in ("time_period", "budget_duration")]
+    limit = next((found for found in limits if found is not None), None)
+    if limit is None:
+        return None
+    per = next((found for found in periods if found is not None), None)
+    return BudgetSettings(max_nano_usd=nano_from_usd(limit), per=per, place=fields.reading.place(path))
 
 
 def tls_settings(fields: Fields, reading: Reading) -> TlsSettings | None:

@@ -26,6 +26,7 @@ from wayport.config.settings import (
     AliasSettings,
     AuthHeader,
     AuthSettings,
+    BudgetSettings,
     CallbackSettings,
     Connection,
     DeploymentSettings,
@@ -45,6 +46,7 @@ from wayport.config.settings import (
     SpoolSettings,
     TimeoutWishes,
 )
+from wayport.core.money import nano_from_usd
 from wayport.core.net import ClientSide, TlsSettings
 from wayport.core.secret import Secret
 
@@ -235,6 +237,11 @@ class _Converter:
             tag_match_any=router.tags != "all",
             pre_call_checks=router.pre_call_checks,
             allow_mocks=router.allow_mocks,
+            provider_budgets={
+                name: self._budget(("providers", name, "budget"), item.budget)
+                for name, item in self.config.providers.items()
+                if item.budget is not None
+            },
             fallbacks=FallbackSettings(
                 **{
                     **rules.model_dump(),
@@ -243,6 +250,11 @@ class _Converter:
                     "content_policy": tuple(rules.content_policy),
                 }
             ),
+        )
+
+    def _budget(self, path: Path, budget: schema.BudgetIn) -> BudgetSettings:
+        return BudgetSettings(
+            max_nano_usd=nano_from_usd(budget.max_usd), per=budget.per, place=self.reading.place(path)
         )
 
     def _aliases(self) -> dict[str, AliasSettings]:
@@ -340,6 +352,7 @@ class _Converter:
             rpm=item.rpm,
             tpm=item.tpm,
             max_parallel=item.max_parallel,
+            budget=None if item.budget is None else self._budget((*path, "budget"), item.budget),
             tags=tuple(item.tags),
             region=item.region,
             client=_client_side(item.client_credentials),

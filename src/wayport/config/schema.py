@@ -198,6 +198,15 @@ class ModelFactsIn(Section):
     """Anything you want `/model/info` to show."""
 
 
+class BudgetIn(Section):
+    """Who has spent it is left alone until it begins anew."""
+
+    max_usd: Usd
+    """dollars"""
+    per: str | None = None
+    """`1h`, `1d`, `1w`, `1mo`: then it begins anew (in UTC, with the day, on Monday, on the first). Left out: for good."""
+
+
 class ReachIn(Section):
     """How something is reached; the same keys for a provider and for one deployment of it."""
 
@@ -252,6 +261,8 @@ class ProviderIn(ReachIn):
     models: Annotated[dict[Name, ModelFactsIn], BeforeValidator(_names)] = {}
     """Upstream models that may be called as `provider/model` without an entry under `models`; as a mapping also what
     you know of them."""
+    budget: BudgetIn | None = None
+    """what may be spent there, whatever the model"""
     prices: dict[str, PricesIn] = {}
     """Prices by upstream model or pattern (`llama-*`, `*`)."""
 
@@ -273,6 +284,8 @@ class DeploymentIn(ReachIn, ModelFactsIn):
     """tokens per minute that it takes"""
     max_parallel: Count | None = None
     """calls at the same time that it takes"""
+    budget: BudgetIn | None = None
+    """what may be spent there"""
     tags: Words = []
     """requests with one of these tags come here"""
     region: str | None = None

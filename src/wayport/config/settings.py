@@ -232,6 +232,15 @@ class ProviderSettings(Struct, kw_only=True, frozen=True):
     place: str = ""
 
 
+class BudgetSettings(Struct, kw_only=True, frozen=True):
+    """What may be spent at a provider or a deployment."""
+
+    max_nano_usd: int
+    per: str | None = None
+    """`30d`: after this it begins anew; None: it is for good"""
+    place: str = ""
+
+
 class DeploymentSettings(Struct, kw_only=True, frozen=True):
     """One target as written: a provider's model, with what is special here."""
 
@@ -247,6 +256,7 @@ class DeploymentSettings(Struct, kw_only=True, frozen=True):
     rpm: int | None = None
     tpm: int | None = None
     max_parallel: int | None = None
+    budget: BudgetSettings | None = None
     tags: tuple[str, ...] = ()
     region: str | None = None
     pool: str = ""
@@ -299,6 +309,7 @@ class RouterSettings(Struct, kw_only=True, frozen=True):
     tag_match_any: bool = True
     pre_call_checks: bool = True
     allow_mocks: bool = False
+    provider_budgets: dict[str, BudgetSettings] = field(default_factory=dict)
 
 
 class AliasSettings(Struct, kw_only=True, frozen=True):

@@ -5,10 +5,13 @@ from typing import Literal
 
 from msgspec import Struct
 
+from wayport.access.budgets import counter_of, window_at
 from wayport.access.gauges import Everybody, Gauge, Gauges
 from wayport.access.principal import Principal
 from wayport.control.leases import Lessor, Spent
 from wayport.core.clock import Clock
+from wayport.pipeline.target_budgets import budget_of
+from wayport.routing.snapshot import TargetBudget
 
 
 class Line(Struct, kw_only=True, frozen=True):
@@ -66,6 +69,18 @@ class Effective:
                 nearest = min(sort, key=lambda line: line.left / max(1, line.limit))
                 lines[lines.index(nearest)] = _binding(nearest)
         return lines
+
+    async def of_target(self, target: TargetBudget) -> Line:
+        """The budget of a provider or a deployment. Raises `Unavailable`."""
+        budget, now_s = budget_of(target), self._clock.now_s()
+        window = window_at(budget, now_s)
+        gauge = Gauge(
+            counter_of(target.counter, budget), "money", target.max_nano_usd,
+            scope="provider", name=target.counter, window=window.start_s,
+        )  # fmt: skip
+        gauge.period = target.per or ""
+        gauge.ends_s = self._clock.steady_s() + window.end_s - now_s
+        return await self._line(gauge, None)
 
     async def _line(self, gauge: Gauge, model: str | None) -> Line:
         entry = self._lessor.counters.find(gauge.counter, gauge.window if gauge.kind == "money" else 0)

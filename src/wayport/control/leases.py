@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 from wayport.core.clock import Clock
@@ -90,6 +91,8 @@ class Lessor:
         self._replied(holder, claim.counter)
         amount = self.counters.grant(entry, holder, claim)
         if amount or claim.need <= 0:
+            if claim.watch and self._shared is not None:
+                await self._look_above(entry)
             return self._answer(entry, holder, amount)
         async with self._lock(claim.counter):
             return await self._search(entry, holder, claim)
@@ -238,6 +241,12 @@ class Lessor:
             entry.ends_s = self._clock.steady_s() + grant.ends_in_s
         entry.capacity = max(entry.capacity or 0, entry.total) + grant.granted
         return entry
+
+    async def _look_above(self, entry: Entry) -> None:
+        """What others have used is known as of now; or as it last was, where that cannot be asked."""
+        async with self._lock(entry.counter):
+            with suppress(Unavailable):
+                await self._claim_above(entry)
 
     async def _claim_above(self, entry: Entry, *, need: int = 0, want: int = 0) -> Grant:
         assert self._shared is not None

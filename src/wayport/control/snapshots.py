@@ -13,11 +13,11 @@ from msgspec import Struct, structs
 from wayport.catalog import catalog as catalogue
 from wayport.catalog.catalog import Catalog
 from wayport.catalog.facts import ModelFacts
-from wayport.config.problems import ConfigError
+from wayport.config.problems import ConfigError, did_you_mean
 from wayport.config.settings import Connection, DeploymentSettings, ModelSettings, PooledCredential, Settings
 from wayport.control.parties import Target
 from wayport.control.policy import lead_nowhere, policy_of, unknown_strategies
-from wayport.control.targets import Mistake, Targets
+from wayport.control.targets import Mistake, Targets, target_budget
 from wayport.core.price import Price
 from wayport.providers import plugins
 from wayport.providers.provider import Provider
@@ -27,6 +27,7 @@ from wayport.routing.snapshot import (
     ImplicitProvider,
     Model,
     Snapshot,
+    TargetBudget,
     deployment_id,
 )
 
@@ -124,6 +125,7 @@ class _Builder:
             | frozenset(name for name in aliases if name not in settings.aliases),
             implicit=self.implicit,
             families=families,
+            provider_budgets=dict(self._provider_budgets()),
             router=policy_of(settings),
             compat=settings.compat,
             response_model=settings.response_model,
@@ -139,6 +141,24 @@ class _Builder:
             (*settings.warnings, *self.targets.warnings, *lead_nowhere(snapshot), *unknown_strategies(snapshot))
         )
         return structs.replace(snapshot, warnings=tuple(warnings))
+
+    def _provider_budgets(self) -> Iterator[tuple[str, TargetBudget]]:
+        """By the name that deployments have of their provider."""
+        groups = (*self.models.values(), *self.wildcards)
+        used = {d.provider for model in groups for d in model.deployments}
+        used |= {each.provider for each in self.implicit.values()}
+        for name, written in self.settings.router.provider_budgets.items():
+            found = None if name in used else self.targets.parties.registry.get(name)
+            provider = name if found is None else found.name
+            try:
+                budget = target_budget(f"provider:{provider}", written)
+            except Mistake as mistake:
+                self.targets.problem(mistake.place, "", mistake.text)
+                continue
+            if provider not in used:
+                hint = did_you_mean(name, used)
+                self.targets.warnings.append(f"{written.place}: no deployment is of the provider `{name}`{hint}")
+            yield provider, budget
 
     # ------------------------------------------------------------------------------------------ configured models
     def _add(self, written: ModelSettings) -> None:

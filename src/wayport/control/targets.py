@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, structs
 
+from wayport.access.duration import parts
 from wayport.catalog.catalog import Catalog
 from wayport.catalog.facts import ModelFacts
 from wayport.catalog.info import info
@@ -17,6 +18,7 @@ from wayport.catalog.overrides import override
 from wayport.config.problems import Problem, did_you_mean
 from wayport.config.settings import (
     AuthHeader,
+    BudgetSettings,
     Connection,
     DeploymentSettings,
     ModelNotes,
@@ -26,6 +28,7 @@ from wayport.config.settings import (
 )
 from wayport.control.addresses import Base, is_local, is_own, moved_by_environment, variable_of, wrong_with
 from wayport.control.parties import Parties, Target, Unknown, auth_style, speaking
+from wayport.core.errors import WayportError
 from wayport.core.net import Timeouts
 from wayport.core.price import Price
 from wayport.dialects.dialect import Profile
@@ -33,7 +36,7 @@ from wayport.providers.discovery import SOURCE as LISTED
 from wayport.providers.placement import first_set, placement, settings_from
 from wayport.providers.provider import AuthStyle, Placement, Provider
 from wayport.providers.registry import Registry, profile_from
-from wayport.routing.snapshot import Deployment, UpstreamCredential, deployment_id
+from wayport.routing.snapshot import Deployment, TargetBudget, UpstreamCredential, deployment_id
 
 _LOCAL = Price(free=True, source="local server")
 _encode = msgspec.json.encode
@@ -181,8 +184,9 @@ class Targets:
         drop = next((layer.drop_params for layer in layers if layer.drop_params is not None), self.settings.drop_params)
         proxy = next((layer.proxy for layer in layers if layer.proxy is not None), None)
         told_apart = _told_apart(reach, placed.base_url, headers)
+        own_id = self._id(model, provider.name, placed.model, told_apart, written)
         return Deployment(
-            id=self._id(model, provider.name, placed.model, told_apart, written),
+            id=own_id,
             model=model,
             provider=provider.name,
             upstream_model=placed.model,
@@ -204,6 +208,7 @@ class Targets:
             rpm=written.rpm,
             tpm=written.tpm,
             max_parallel=written.max_parallel,
+            budget=None if written.budget is None else target_budget(f"deployment:{own_id}", written.budget),
             tags=written.tags,
             region=written.region,
             pool=written.pool,
@@ -315,6 +320,16 @@ def _settings_apart(
         else:
             sent[name] = value
     return given, sent
+
+
+def target_budget(whose: str, written: BudgetSettings) -> TargetBudget:
+    """Raises `Mistake`."""
+    if written.per is not None:
+        try:
+            parts(written.per, param="per")
+        except WayportError as error:
+            raise Mistake(f"budget: {error.message}", place=written.place) from None
+    return TargetBudget(counter=whose, max_nano_usd=written.max_nano_usd, per=written.per)
 
 
 _BESIDE = frozenset({"responses", "messages"})

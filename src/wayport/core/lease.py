@@ -34,6 +34,8 @@ class Claim(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """refused rather than granted in part"""
     want: int = 0
     """as much as would be welcome, to come less often"""
+    watch: bool = False
+    """wants to know what everybody has used, also where nothing is needed"""
     seen: int = -1
     """the last grant that `held` counts in; -1: take `held` as it stands, and number grants anew"""
 

@@ -135,5 +135,7 @@ class CallRecord(Struct, kw_only=True, omit_defaults=True):
     reserved_nano_usd: int = 0
     budget_windows: tuple[str, ...] = ()
     """the windows of budgets that it was admitted into and counts in: `counter@start`"""
+    target_windows: dict[str, int] = field(default_factory=dict)
+    """what it counts for in windows of budgets of providers and deployments, in nano-dollars"""
     lease_holder: str = ""
     """whose leases it was admitted on: the writer of the spool"""

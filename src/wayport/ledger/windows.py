@@ -41,6 +41,9 @@ async def add(
         for named in record.budget_windows:
             counter, _, window_s = named.rpartition("@")
             money[counter.replace("\0", "\ufffd"), int(window_s), record.node, record.lease_holder] += cost
+        for named, nano_usd in record.target_windows.items():
+            counter, _, window_s = named.rpartition("@")
+            money[counter.replace("\0", "\ufffd"), int(window_s), record.node, record.lease_holder] += nano_usd
     if not money:
         return
     # Sorted: two that change the same rows take their locks in the same order.

@@ -13,6 +13,7 @@ from wayport.core.secret import mask
 from wayport.core.usage import Usage, plausible
 from wayport.ledger.pricing import cost
 from wayport.pipeline.call import Call
+from wayport.pipeline.target_budgets import TargetBudgets
 from wayport.routing.snapshot import Deployment
 
 _BYTES_PER_TOKEN = 4
@@ -41,12 +42,14 @@ class Settlement:
         node: str = "",
         worker: int = 0,
         charge: Callable[[Call, CallRecord], None] | None = None,
+        targets: TargetBudgets | None = None,
     ) -> None:
         """`charge`: gives back what the call took of its limits and did not use."""
         self._journal = journal
         self._sinks = tuple(sinks)
         self._clock = clock
         self._charge = charge
+        self._targets = targets
         self._node = node
         self._worker = worker
         self.refused = 0
@@ -73,6 +76,8 @@ class Settlement:
         call.record = record
         if call.reservation is not None and self._charge is not None:
             self._charge(call, record)
+        if self._targets is not None and self._targets.any:
+            self._targets.charge(record, deployment)
         if self._journal is not None:
             self._journal.append(record)
         for sink in self._sinks:

@@ -127,14 +127,18 @@ def by_health(able: Sequence[Candidate], health: Health, now_s: float, removed: 
         blocked = health.blocked(candidate.deployment, now_s)
         if blocked is None:
             continue
-        left_s = blocked.until_s - now_s
-        why = f"{blocked.scope} left alone for {left_s:.1f} s after {blocked.fault.kind}"
-        removed[candidate.deployment.id] = why
+        removed[candidate.deployment.id] = _why(blocked, now_s)
         if found.soonest is None or blocked.until_s < found.soonest.until_s:
             found.soonest = blocked
         if blocked.soft:
             found.soft.append((blocked.until_s, candidate))
     return found
+
+
+def _why(blocked: Blocked, now_s: float) -> str:
+    if blocked.scope in ("budget", "probe"):
+        return blocked.fault.message
+    return f"{blocked.scope} left alone for {blocked.until_s - now_s:.1f} s after {blocked.fault.kind}"
 
 
 def lowest_order(able: Sequence[Candidate], removed: Removed) -> Sequence[Candidate]:

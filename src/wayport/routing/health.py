@@ -32,11 +32,14 @@ _MOST = 4096
 _TOLD_CHARS = 200
 
 
+Why = Scope | Literal["budget", "probe"]
+
+
 class Blocked(Struct, frozen=True):
     """Why a deployment is left alone, and until when (steady seconds)."""
 
     until_s: float
-    scope: Scope
+    scope: Why
     fault: Fault
     soft: bool = False
     """nobody said for how long: better asked than nobody at all"""
@@ -95,6 +98,8 @@ class Health:
             "credential": self._credentials,
             "model": self._models,
         }
+        self.shut: dict[str, Blocked] = {}
+        """who gets nothing whatever its breaker says, as its budget is spent: by deployment, `deployment:…`, `provider:…`"""
         self.shares = False
         """whether others are to be told of it (`news`)"""
         self._untold: set[tuple[Scope, Any]] = set()
@@ -102,22 +107,24 @@ class Health:
     @property
     def quiet(self) -> bool:
         """Nothing has failed lately: no deployment needs to be looked at."""
-        return not (self._deployments or self._credentials or self._models)
+        return not (self._deployments or self._credentials or self._models or self.shut)
 
     # ------------------------------------------------------------------------------------------------------ asking
     def suspects(self) -> Collection[str] | None:
         """Ids outside of which nobody is left alone; None: each must be asked for, as credentials or models are."""
-        return None if self._credentials or self._models else self._deployments.keys()
+        return None if self._credentials or self._models or self.shut else self._deployments.keys()
 
     def rests(self, deployment: Deployment, now_s: float) -> bool:
         """Whether it is left alone now: `blocked`, cheaper, for groups of a thousand."""
-        if self._credentials or self._models:
+        if self._credentials or self._models or self.shut:
             return self.blocked(deployment, now_s) is not None
         breaker = self._deployments.get(deployment.id)
         return breaker is not None and (breaker.until_s > now_s or (breaker.open and breaker.probe_until_s > now_s))
 
     def blocked(self, deployment: Deployment, now_s: float) -> Blocked | None:
         """Why this deployment is left alone; None if it may be asked."""
+        if self.shut and (found := self._shut_out(deployment)) is not None and found.until_s > now_s:
+            return found
         breaker = self._deployments.get(deployment.id)
         if breaker is not None and (found := breaker.blocked(now_s, "deployment")) is not None:
             return found
@@ -131,6 +138,13 @@ class Health:
                 if breaker is not None and (found := breaker.blocked(now_s, "credential")) is not None:
                     return found
         return None
+
+    def _shut_out(self, deployment: Deployment) -> Blocked | None:
+        shut = self.shut
+        own = shut.get(deployment.id) or shut.get(f"provider:{deployment.provider}")
+        if own is None and deployment.budget is not None:
+            own = shut.get(deployment.budget.counter)
+        return own
 
     def cooling_until_s(self, deployment_id: str) -> float:
         """Steady seconds; 0 if it was never cooled."""

@@ -1,5 +1,6 @@
 """What the client is told when no deployment of a model can be called."""
 
+from math import inf
 from typing import Literal
 
 from wayport.core.errors import (
@@ -8,6 +9,7 @@ from wayport.core.errors import (
     Fault,
     ModelNotFound,
     RateLimited,
+    Unavailable,
     UpstreamFault,
     WayportError,
 )
@@ -54,6 +56,15 @@ def nobody(
 def _resting(found: Found, blocked: Blocked, now_s: float, compat: str) -> WayportError:
     left_s = max(0.0, blocked.until_s - now_s)
     before = blocked.fault
+    if blocked.scope == "budget" and before.kind != "quota":
+        return Unavailable(f"{found.name}: {before.message}.", code="limits_unavailable", retry_after_s=1)
+    if blocked.scope == "budget":
+        again = f"; it begins anew in {left_s:.0f} s" if left_s < inf else ""
+        return RateLimited(
+            f"No deployment of `{found.name}` can be called: {before.message}{again}.",
+            code="budget_exceeded",
+            retry_after_s=max(1.0, left_s) if left_s < inf else None,
+        )
     if compat == "litellm":
         return RateLimited(
             f"No deployments available for selected model. Try again in {left_s:.0f} seconds. "

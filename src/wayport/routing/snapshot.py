@@ -29,6 +29,16 @@ class UpstreamCredential(Struct, kw_only=True, frozen=True):
         return f"UpstreamCredential({self.reference!r})"
 
 
+class TargetBudget(Struct, kw_only=True, frozen=True):
+    """What may be spent at a deployment, or at a provider."""
+
+    counter: str
+    """`deployment:<id>` or `provider:<name>`: whose it is"""
+    max_nano_usd: int
+    per: str | None = None
+    """after this it begins anew; None: it is for good"""
+
+
 class Deployment(Struct, kw_only=True, frozen=True):
     """One target: provider + upstream model + credential + region + limits, with all that is needed to call it."""
 
@@ -61,6 +71,7 @@ class Deployment(Struct, kw_only=True, frozen=True):
     rpm: int | None = None
     tpm: int | None = None
     max_parallel: int | None = None
+    budget: TargetBudget | None = None
     tags: tuple[str, ...] = ()
     region: str | None = None
     pool: str = ""
@@ -163,6 +174,7 @@ class Snapshot(Struct, kw_only=True, frozen=True):
     """prefix to provider; empty unless implicit models are on"""
     families: dict[str, str] = field(default_factory=dict)
     """bare catalogue and family names to `provider/model` (without a config file)"""
+    provider_budgets: dict[str, TargetBudget] = field(default_factory=dict)
     router: RouterPolicy = RouterPolicy()
     compat: Literal["wayport", "litellm"] = "wayport"
     """headers, error wording and statuses for those who come from LiteLLM"""

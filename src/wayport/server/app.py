@@ -39,6 +39,7 @@ from wayport.pipeline.client_side import ClientSide
 from wayport.pipeline.native import NativeAnswers
 from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.settle import Journal, Settlement, Sink
+from wayport.pipeline.target_budgets import TargetBudgets
 from wayport.pipeline.targets import Targets
 from wayport.pipeline.tracing import TraceContext
 from wayport.pipeline.turns import Turns
@@ -116,8 +117,9 @@ class Worker:
             header_names=settings.auth.header_names,
             allowed_origins=server.cors_origins,
         )
+        lender = lender or InProcess(Lessor(clock=clock), lease_holder)
         self.admission = Admission(
-            lender or InProcess(Lessor(clock=clock), lease_holder),
+            lender,
             clock=clock,
             tasks=tasks,
             rules=admission_rules(settings),
@@ -134,6 +136,14 @@ class Worker:
             node=node,
             worker=number,
         )
+        self.target_budgets = TargetBudgets(
+            lender,
+            self.health,
+            clock=clock,
+            lease_holder=lease_holder,
+            closed=settings.limits.budgets_when_away == "closed",
+        )
+        self.target_budgets.take(snapshot)
         self.settlement = Settlement(
             journal=journal,
             sinks=(*sinks, self.routing.traces),
@@ -141,6 +151,7 @@ class Worker:
             node=node,
             worker=number,
             charge=self.admit.settle,
+            targets=self.target_budgets,
         )
         self.conversations = conversations
         credentials = Credentials(signer_of)
@@ -195,6 +206,7 @@ class Worker:
         self.admission.bind(everybody_of(snapshot.limits, calendar=snapshot.compat == "litellm"))
         self.pipeline.table = RoutingTable(snapshot)
         self.routing.keep(snapshot)
+        self.target_budgets.take(snapshot)
 
     # -------------------------------------------------------------------------------------------------- requests
     async def handle(self, exchange: Exchange) -> None:

@@ -96,6 +96,8 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
         vitals = Path(settings.storage.data_dir) / "vitals" / f"{given.node}-{given.worker}.json"
         tasks.start(tell(vitals, lambda: _vitals(worker, spool, call_log, given.worker), clock=clock), name="vitals")
         tasks.start(worker.admission.run(), name="leases")
+        tasks.start(worker.target_budgets.run(), name="target budgets")
+        await worker.target_budgets.begin(settings.limits.budget_wait_s)
         tasks.start(_stop_without_parent(os.getppid(), stop), name="parent")
         certificate = None
         if settings.server.tls_cert and settings.server.tls_key:

@@ -1,14 +1,16 @@
 """What Prometheus reads, and the health of who is told of calls."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import to_builtins
 
 from wayport.access.principal import Principal
+from wayport.control.admin import provider_budgets
 from wayport.control.admin.parts import Parts, sees_all
 from wayport.control.admin.words import iso
-from wayport.core.errors import RouteNotFound
+from wayport.core.errors import RouteNotFound, Unavailable
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -26,6 +28,8 @@ def routes(parts: Parts) -> APIRouter:
             if not sees_all(caller):
                 await parts.callers.admin(request)
         gauges = [*observing.gauges(), *await observing.budget_gauges()]
+        with suppress(Unavailable):
+            gauges += await provider_budgets.gauges(parts)
         return Response(observing.metrics.render(gauges), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @router.get("/health/readiness/details", summary="Ready, and how callbacks, database and journal are doing")
