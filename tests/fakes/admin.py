@@ -17,6 +17,7 @@ from wayport.access.keys import Keys
 from wayport.access.models_store import PURPOSE, StoredCredentials, StoredModels
 from wayport.access.principals import Principals
 from wayport.access.refusals import Compat
+from wayport.access.rotation import Rotations
 from wayport.config.load import Options, load
 from wayport.config.settings import ModelSettings
 from wayport.control.admin.app import build_app
@@ -45,6 +46,7 @@ class Admin:
     keys: Keys
     principals: Principals
     clock: ManualClock
+    rotations: Rotations
     invalidated: list[str] = field(default_factory=list)
     reloads: list[str | None] = field(default_factory=list)
     """what the next reloads answer"""
@@ -82,6 +84,7 @@ async def admin_app(
         stored = StoredModels(database, cipher, clock=clock)
         credentials = StoredCredentials(database, cipher, clock=clock)
         source = ModelSource(stored, credentials)
+        rotations = Rotations(database, keys, cipher, clock=clock)
         base = load(Options(data_dir=str(tmp_path)), {"WAYPORT_MASTER_KEY": MASTER})
         base = msgspec.structs.replace(base, models=(*base.models, *models))
         settings_now, snapshot_now = base, build(base)
@@ -102,6 +105,7 @@ async def admin_app(
                 database=database,
                 keys=keys,
                 stores=Stores(database, keys, clock=clock),
+                rotations=rotations,
                 models=ModelParts(
                     store=stored,
                     credentials=credentials,
@@ -124,7 +128,7 @@ async def admin_app(
             base_url="http://control",
             headers={"authorization": f"Bearer {MASTER}", "x-forwarded-host": "localhost:4000"},
         ) as client:
-            yield Admin(client, database, keys, principals, clock, invalidated, reloads)
+            yield Admin(client, database, keys, principals, clock, rotations, invalidated, reloads)
 
 
 async def made_key(admin: Admin, **fields: object) -> dict[str, Any]:

@@ -4,7 +4,7 @@ A key is shown once, when it is made; what is stored is its sha-256.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct, convert, field, structs, to_builtins
@@ -33,6 +33,8 @@ from wayport.core.secret import Secret, key_hash
 from wayport.storage.database import Database
 from wayport.storage.tables import keys, old_keys, spend, teams
 
+Seal = Callable[[str, str], bytes]
+"""of a replaced key's hash and the key in its place: what may stand in the database"""
 _KEY_BYTES = 24
 _SHORTEST_KEY = 16
 
@@ -79,6 +81,8 @@ class KeyFields(Struct, kw_only=True, frozen=True):
     settings: dict[str, Any] = field(default_factory=dict)
     """what else was said of it: `aliases`, `allowed_ips`, `budget_id` … and fields that are only given back"""
     expires_s: float | None = None
+    rotates_s: float | None = None
+    """when it is replaced by itself"""
     blocked: bool = False
 
 
@@ -268,10 +272,19 @@ class Keys:
         return before, after
 
     async def replace(
-        self, wanted: str, patch: Patch, *, key: Secret | None = None, grace_s: float = 0.0, by: str | None
+        self,
+        wanted: str,
+        patch: Patch,
+        *,
+        key: Secret | None = None,
+        grace_s: float = 0.0,
+        by: str | None,
+        due_s: float | None = None,
+        seal: Seal | None = None,
     ) -> tuple[Secret, Key, Key] | None:
         """A new key in place of an old one, which is good for `grace_s` more; the new key, and the row before and
-        after. None if there is none.
+        after. None if there is none, or it is not due to be replaced by `due_s`. `seal`: the new key is kept for whoever
+        has an old one.
         """
         key = key or new_key()
         text = _checked(key)
@@ -279,7 +292,7 @@ class Keys:
         try:
             async with self._database.write() as connection:
                 before = await self._locked(connection, wanted)
-                if before is None:
+                if before is None or (due_s is not None and (before.rotates_s is None or before.rotates_s > due_s)):
                     return None
                 patch = structs.replace(patch, settings={**patch.settings, "counted_as": before.counted_as})
                 values = merged(before, patch, keys) | {
@@ -289,11 +302,17 @@ class Keys:
                 await connection.execute(
                     spend.update().where(spend.c.scope == "key", spend.c.holder == wanted).values(holder=new_hash)
                 )
-                await connection.execute(
-                    old_keys.update().where(old_keys.c.key_hash == wanted).values(key_hash=new_hash)
+                older = await connection.scalars(
+                    select(old_keys.c.old_hash).where(old_keys.c.key_hash == wanted, old_keys.c.until_s > now_s)
                 )
+                for old_hash in older.all():
+                    now = {"key_hash": new_hash, "sealed": seal(old_hash, text) if seal is not None else None}
+                    await connection.execute(old_keys.update().where(old_keys.c.old_hash == old_hash).values(now))
                 if grace_s > 0:
-                    row = {"old_hash": wanted, "key_hash": new_hash, "until_s": now_s + grace_s}
+                    row = {
+                        "old_hash": wanted, "key_hash": new_hash, "until_s": now_s + grace_s,
+                        "sealed": seal(wanted, text) if seal is not None else None,
+                    }  # fmt: skip
                     await connection.execute(old_keys.insert(), row)
                 after = await self.find_in(connection, new_hash)
         except IntegrityError as error:

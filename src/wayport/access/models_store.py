@@ -7,11 +7,12 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import select, update
 
+from wayport.access.rotation import context_of
 from wayport.access.rows import Conflict, Managed, Patch, Rows
 from wayport.core.clock import Clock
 from wayport.storage.cipher import Cipher
 from wayport.storage.database import Database
-from wayport.storage.tables import credentials, models
+from wayport.storage.tables import credentials, models, old_keys
 
 PURPOSE = "models and credentials"
 """what the cipher is for; see storage/cipher.py"""
@@ -34,6 +35,8 @@ class StoredCredential(Managed, kw_only=True, frozen=True):
 class Rotated(Struct, kw_only=True, frozen=True):
     models: int
     credentials: int
+    keys: int
+    """that were replaced and not fetched so far"""
 
 
 class StoredModels(Rows[StoredModel]):
@@ -78,16 +81,17 @@ async def rotate(database: Database, *, old: Cipher, new: Cipher) -> Rotated:
     """Seals everything anew under another salt key, all of it or nothing. Raises `NotReadable`."""
     counts = []
     async with database.write() as connection:
-        for table, column, context in (
-            (models, models.c.params, _of_model),
-            (credentials, credentials.c.sealed, _of_credential),
+        for table, key, column, context in (
+            (models, models.c.id, models.c.params, _of_model),
+            (credentials, credentials.c.id, credentials.c.sealed, _of_credential),
+            (old_keys, old_keys.c.old_hash, old_keys.c.sealed, context_of),
         ):
-            rows = (await connection.execute(select(table.c.id, column).with_for_update())).all()
+            rows = (await connection.execute(select(key, column).where(column.is_not(None)).with_for_update())).all()
             for name, sealed in rows:
                 again = new.seal(old.open(sealed, context(name)), context(name))
-                await connection.execute(update(table).where(table.c.id == name).values({column.name: again}))
+                await connection.execute(update(table).where(key == name).values({column.name: again}))
             counts.append(len(rows))
-    return Rotated(models=counts[0], credentials=counts[1])
+    return Rotated(models=counts[0], credentials=counts[1], keys=counts[2])
 
 
 def _of_model(model_id: str) -> str:

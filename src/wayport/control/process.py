@@ -21,6 +21,7 @@ from wayport.access.cache import PrincipalCache
 from wayport.access.keys import Keys
 from wayport.access.models_store import PURPOSE, StoredCredentials, StoredModels
 from wayport.access.principals import Principals
+from wayport.access.rotation import Rotations
 from wayport.access.stored import everybody_of
 from wayport.config.auth import salt_key
 from wayport.config.load import Options, process_environment
@@ -36,6 +37,7 @@ from wayport.control.facts import Facts
 from wayport.control.listings import Listings
 from wayport.control.observing import Observing
 from wayport.control.retention import Retention
+from wayport.control.rotation import RotationJob
 from wayport.control.server import ControlServer
 from wayport.control.sharing import Sharing
 from wayport.control.stored_models import ModelSource
@@ -164,12 +166,23 @@ class ControlProcess:
             ),
             compat=settings.compat,
         )
+        stores = Stores(self.database, self.keys, clock=clock)
+        rotations = Rotations(self.database, self.keys, sealed, clock=clock)
+        self.rotation = RotationJob(
+            self.database,
+            rotations,
+            keys=self.keys,
+            audit=stores.audit,
+            invalidate=self.sharing.invalidate,
+            tell=self.observing.alerts.key_rotated,
+        )
         self.app = build_app(
             Parts(
                 callers=callers,
                 database=self.database,
                 keys=self.keys,
-                stores=Stores(self.database, self.keys, clock=clock),
+                stores=stores,
+                rotations=rotations,
                 models=ModelParts(
                     store=stored,
                     credentials=credentials,
@@ -214,6 +227,7 @@ class ControlProcess:
             draining = self._tasks.start(self.drain.run(), name="drain")
             observing = self._tasks.start(self.observing.run(), name="observing")
             self._tasks.start(self.retention.run(), name="retention")
+            self._tasks.start(self.rotation.run(), name="rotation")
             self._tasks.start(self.configuration.watch(), name="configuration")
             transport = await stack.enter_async_context(Transport(proxies=proxy_rules(self._settings.variable)))
             self._listings = Listings(

@@ -29,7 +29,8 @@ _LEAST_NANO_USD = 1_000_000_000
 
 class Alert(Struct, frozen=True, kw_only=True):
     kind: str
-    """`budget`, `error_rate`, `slow_deployment`, `breaker_open`, `unpriced_model`, `journal`, `anomaly`"""
+    """`budget`, `error_rate`, `slow_deployment`, `breaker_open`, `unpriced_model`, `journal`, `anomaly`,
+    `key_rotated`"""
     subject: str
     """whom it is about: a model, a deployment, `key:…`"""
     message: str
@@ -131,6 +132,13 @@ class Alerts:
         oldest = (self._clock.now_s() - WINDOW_S) // _SLOT_S
         for slot_s in [each for each in self._slots if each < oldest]:
             del self._slots[slot_s]
+
+    def key_rotated(self, name: str) -> None:
+        """A key was replaced by itself."""
+        text = (
+            f"The key {name} was replaced as it asked for; GET /key/rotated tells the new one to who has the old one."
+        )
+        self._tell("key_rotated", name, text)
 
     def look_at_rates(self) -> None:
         """Error rates of models and mean durations of deployments, over five minutes."""

@@ -40,12 +40,14 @@ keys = Table(
     Column("limits", JSON, nullable=False),
     Column("settings", JSON, nullable=False),
     Column("expires_s", Double),
+    Column("rotates_s", Double),
     Column("blocked", Boolean, nullable=False),
     Column("created_s", Double, nullable=False),
     Column("created_by", Text),
     Column("updated_s", Double, nullable=False),
     Column("updated_by", Text),
     Index("wayport_keys_user", "user_id"),
+    Index("wayport_keys_rotates", "rotates_s"),
     Index("wayport_keys_team", "team_id"),
     Index("wayport_keys_project", "project_id"),
     Index("wayport_keys_created", "created_s"),
@@ -238,9 +240,10 @@ old_keys = Table(
     Column("old_hash", Text, primary_key=True),
     Column("key_hash", Text, nullable=False),
     Column("until_s", Double, nullable=False),
+    Column("sealed", LargeBinary),
     Index("wayport_old_keys_key", "key_hash"),
 )
-"""keys that were replaced and are still good for a while"""
+"""keys that were replaced and are still good for a while; `sealed` is the key in their place, if nobody was shown it"""
 
 audit = Table(
     "wayport_audit",

@@ -7,8 +7,20 @@ from pydantic import BaseModel, Field, field_validator
 from wayport.access.duration import after
 from wayport.access.keys import Key, KeyFields
 from wayport.access.principal import Role
+from wayport.access.rotation import next_rotation_s
 from wayport.config.fields import network
-from wayport.control.admin.fields import Bounded, Given, Id, Name, Usd, Words, patch_of, show_limits, show_spend
+from wayport.control.admin.fields import (
+    Bounded,
+    Duration,
+    Given,
+    Id,
+    Name,
+    Usd,
+    Words,
+    patch_of,
+    show_limits,
+    show_spend,
+)
 from wayport.control.admin.words import iso
 
 ROUTES_OF_TYPE = {
@@ -30,9 +42,12 @@ COLUMNS = {
     "tags": "tags",
     "metadata": "metadata",
     "expires_s": "expires_s",
+    "rotates_s": "rotates_s",
     "blocked": "blocked",
 }
 """fields with a column of their own"""
+
+_ROTATION = frozenset({"auto_rotate", "rotation_interval", "grace_period"})
 
 # They do something at once and are not kept.
 _PASSING = ("key", "key_type", "duration", "send_invite_email", "new_key")
@@ -69,6 +84,11 @@ class KeyWishes(Bounded):
     blocked: bool | None = None
     budget_id: Id | None = Field(default=None, description="A budget by name, for what is not said here.")
     access_group_ids: Words | None = None
+    auto_rotate: bool | None = Field(default=None, description="Whether the key is replaced by itself.")
+    rotation_interval: Duration | None = Field(default=None, description="After this it is replaced: `30d`.")
+    grace_period: Duration | None = Field(
+        default=None, description="How long a key that was replaced is good for: `24h`."
+    )
     permissions: dict[str, Any] | None = None
     config: dict[str, Any] | None = None
 
@@ -90,7 +110,6 @@ class UpdateKey(KeyWishes):
 class RegenerateKey(KeyWishes):
     key: Id | None = Field(default=None, description="The key or its hash; without it, the key of this call.")
     new_key: str | None = Field(default=None, description="A key of your own choice.")
-    grace_period: Name | None = Field(default=None, description="How long the old key is good for: `24h`.")
     new_master_key: str | None = None
 
 
@@ -116,12 +135,15 @@ class ResetSpend(BaseModel):
     reset_to: Usd = 0.0
 
 
-def given_of(given: Given, now_s: float) -> Given:
-    """What is to be stored of it: the duration as a moment, the type as its routes."""
+def given_of(given: Given, now_s: float, *, before: Key | None = None) -> Given:
+    """What is to be stored of it: durations as moments, the type as its routes. `before`: the key as it is."""
     found = {name: value for name, value in given.items() if name not in _PASSING}
     if "duration" in given:
         duration = given["duration"]
         found["expires_s"] = None if duration in (None, "", _FOR_GOOD) else after(now_s, duration)
+    if _ROTATION & given.keys():
+        known, due_s = (before.settings, before.rotates_s) if before is not None else ({}, None)
+        found["rotates_s"] = next_rotation_s(found, known, now_s, due_s=due_s)
     if given.get("key_type") and not found.get("allowed_routes"):
         found["allowed_routes"] = list(ROUTES_OF_TYPE[given["key_type"]])
     if found.get("key_alias") == "":
@@ -155,6 +177,10 @@ def shape(key: Key, now_s: float, *, calendar: bool) -> dict[str, Any]:
         "budget_id": None,
         "object_permission": None,
         "allowed_ips": [],
+        "auto_rotate": False,
+        "rotation_interval": None,
+        "rotation_count": 0,
+        "last_rotation_at": None,
         **{name: value for name, value in key.settings.items() if name != "counted_as"},
         **show_limits(key.limits, now_s, calendar=calendar),
         "token": key.key_hash,
@@ -162,6 +188,7 @@ def shape(key: Key, now_s: float, *, calendar: bool) -> dict[str, Any]:
         "key_alias": key.key_alias,
         "spend": show_spend(key.spend_nano_usd, key.limits),
         "expires": iso(key.expires_s),
+        "key_rotation_at": iso(key.rotates_s),
         "models": list(key.models),
         "user_id": key.user_id,
         "team_id": key.team_id,

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query
 
 from wayport.access.keys import Key, KeyFilter, hash_of
 from wayport.access.principal import Principal
+from wayport.access.rotation import rotated
 from wayport.access.rows import Patch
 from wayport.control.admin import key_rules as rules
 from wayport.control.admin.fields import patch_of, spend_as
@@ -25,6 +26,7 @@ from wayport.control.admin.key_fields import (
 )
 from wayport.control.admin.parts import Parts, sees_all
 from wayport.control.admin.stores import name_of
+from wayport.control.admin.words import iso
 from wayport.core.errors import BadRequest, PermissionDenied, RouteNotFound
 from wayport.core.secret import Secret
 
@@ -160,6 +162,17 @@ def _looking(router: APIRouter, parts: Parts) -> None:
             "size": size,
         }
 
+    @router.get(
+        "/key/rotated", summary="The key in place of one that was replaced by itself, told to who has the old one"
+    )
+    async def rotated_key(caller: anyone) -> dict[str, Any]:
+        found = await parts.rotations.new_key_of(caller.key_hash or "")
+        if found is None:
+            raise RouteNotFound("This key was not replaced by itself lately.", code="key_not_rotated")
+        secret, until_s = found
+        key = secret.reveal()
+        return {"key": key, "token": hash_of(key), "old_key_valid_until": iso(until_s)}
+
     @router.post("/key/health", summary="Whether the key of this call works")
     async def health(_: anyone) -> dict[str, Any]:
         return {
@@ -176,7 +189,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         name = given.pop("key")
         standing = await stores.standing(caller)
         found = await rules.changeable(standing, hash_of(name), parts, route, name=name)
-        given = given_of(given, parts.clock.now_s())
+        given = given_of(given, parts.clock.now_s(), before=found)
         await rules.check_change(standing, found, given, parts)
         spent = given.pop("spend", None)
         patch = patch_of(given, COLUMNS, parts.clock.now_s(), before=found.limits)
@@ -257,16 +270,21 @@ def _replacing(router: APIRouter, parts: Parts) -> None:
         standing = await stores.standing(caller)
         found = await rules.changeable(standing, hash_of(name), parts, "/key/regenerate", name=name)
         now_s = parts.clock.now_s()
-        given = given_of(body.given(), now_s)
+        told = body.given()
+        grace_s = rules.grace_s(told.pop("grace_period", None), now_s)
+        given = given_of(told, now_s, before=found)
         given.pop("spend", None)
-        grace_s = rules.grace_s(given.pop("grace_period", None), now_s)
         if given.pop("new_master_key", None) is not None:
             raise BadRequest("The master key is configured, not stored: change it there.", param="new_master_key")
         await rules.check_change(standing, found, given, parts)
         old = await stores.hashes_of([found.key_hash])
+        patch = patch_of(given, COLUMNS, now_s, before=found.limits)
+        again = rotated(found, now_s)
+        patch.columns.setdefault("rotates_s", again.columns["rotates_s"])
+        patch.settings.update(again.settings)
         replaced = await parts.keys.replace(
             found.key_hash,
-            patch_of(given, COLUMNS, now_s, before=found.limits),
+            patch,
             key=Secret(body.new_key) if body.new_key is not None else None,
             grace_s=grace_s,
             by=name_of(caller),

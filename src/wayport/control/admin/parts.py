@@ -11,6 +11,7 @@ from wayport.access.authenticate import Authenticator
 from wayport.access.keys import Keys
 from wayport.access.principal import Principal
 from wayport.access.refusals import Compat
+from wayport.access.rotation import Rotations
 from wayport.control.admin.model_parts import ModelParts
 from wayport.control.admin.stores import Stores
 from wayport.control.effective import Effective
@@ -69,6 +70,7 @@ class Parts:
     database: Database
     keys: Keys
     stores: Stores
+    rotations: Rotations
     models: ModelParts
     drain: Drain
     clock: Clock
