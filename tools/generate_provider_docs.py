@@ -46,7 +46,14 @@ called without a configuration, is asked of its upstream in the background: at s
 and every `server.discover_models_s` seconds (300; 0: never). Each model of the list then has an entry of its own, with
 price and window from the catalogue, or from the list where it states them (OpenRouter's does). While an upstream is away
 its last list stays; until there is one, the catalogue's models of the provider are listed. Whatever is not listed can be
-called all the same. `wayport models` shows the catalogue, and `wayport catalog update --from FILE|URL` brings a newer one.
+called all the same.
+
+Of Azure (OpenAI and Foundry) the deployments are listed with the key or with Entra ID, by the last data-plane version that can
+(`/openai/deployments?api-version=2023-03-15-preview`), with price and window of the model behind each; those that are not ready are left out.
+`/openai/v1/models` is not asked: it lists what could be deployed. Resources that do not answer there (some newer Foundry ones, serverless endpoints) list nothing,
+and their deployments are called by name. What is deployed of Anthropic's models in Foundry is not in that list.
+
+`wayport models` shows the catalogue, and `wayport catalog update --from FILE|URL` brings a newer one.
 
 ## A provider of your own
 

@@ -13,6 +13,7 @@ from wayport.config.settings import Settings
 from wayport.control.listings import Listings, Lists
 from wayport.control.snapshots import LocalServer, build
 from wayport.core.price import Price
+from wayport.pipeline.targets import path_of
 from wayport.providers.plugins import signer_of
 from wayport.routing.snapshot import Snapshot
 from wayport.routing.table import RoutingTable
@@ -90,6 +91,46 @@ async def test_a_wildcard_lists_what_its_upstream_has(tmp_path: Path) -> None:
     assert known.context_window == 128_000
     # What nobody lists can be called all the same.
     assert RoutingTable(after).find("openrouter/acme/of-tomorrow").deployments[0].upstream_model == "acme/of-tomorrow"
+
+
+def azures(received: Received) -> Behaviour:
+    if received.path != "/openai/deployments?api-version=2023-03-15-preview":
+        return json_answer({"error": {"code": "404", "message": "Resource not found"}}, status=404)
+    data = [
+        {"object": "deployment", "id": "our-fast-one", "model": "gpt-4o-mini", "status": "succeeded"},
+        {"object": "deployment", "id": "our-vectors", "model": "text-embedding-3-small", "status": "succeeded"},
+        {"object": "deployment", "id": "not-there-yet", "model": "gpt-4o", "status": "running"},
+    ]
+    return json_answer({"object": "list", "data": data})
+
+
+@pytest.mark.parametrize(("provider", "version"), [("azure", ""), ("azure", "2024-10-21"), ("azure_ai", "")])
+async def test_azures_deployments_are_known_by_the_models_behind_them(
+    tmp_path: Path, provider: str, version: str
+) -> None:
+    told = Told()
+    async with Upstream(by(azures)) as upstream, Transport() as client:
+        given = settings(
+            tmp_path,
+            f'providers: {{{provider}: {{base_url: "{upstream.url}", api_key: az-secret, '
+            f'settings: {{api_version: "{version}"}}}}}}\nmodels: {{"az/*": "{provider}/*"}}\n',
+        )
+        await listings(client, told, build(given)).refresh()
+        (received,) = upstream.requests
+        assert received.headers["api-key"] == "az-secret"
+    after = build(given, listed=told.all[-1])
+    assert {"az/our-fast-one", "az/our-vectors"} <= set(names(after))
+    assert "az/not-there-yet" not in names(after)
+    fast, vectors = (after.models[f"az/{name}"].deployments[0] for name in ("our-fast-one", "our-vectors"))
+    assert (fast.upstream_model, fast.context_window, fast.mode) == ("our-fast-one", 128_000, "chat")
+    assert fast.price is not None
+    assert fast.price.rates.input == 150_000_000
+    assert vectors.mode == "embedding"
+    # Whoever is in no list is called by its own name all the same.
+    wild = RoutingTable(after).find("az/of-tomorrow").deployments[0]
+    for deployment in (fast, wild):
+        dated = f"/openai/deployments/{deployment.upstream_model}/chat/completions?api-version={version}"
+        assert path_of(deployment, "chat", stream=False) == (dated if version else "/chat/completions")
 
 
 async def test_workers_hear_of_it_only_when_it_changed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A token service on loopback: answers each request from a script and keeps what it was asked."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +25,9 @@ class Asked:
 class TokenService:
     """`with TokenService(answer) as service`: `answer` makes status and JSON (or `text`) of what was asked."""
 
-    def __init__(self, answer: Callable[[Asked], Answer], *, text: str | None = None) -> None:
+    def __init__(
+        self, answer: Callable[[Asked], Answer], *, text: str | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.asked: list[Asked] = []
         service = self
 
@@ -47,11 +50,14 @@ class TokenService:
             def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 (http.server's signature)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._scheme = "https" if tls is not None else "http"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread.start()

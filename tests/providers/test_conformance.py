@@ -37,7 +37,8 @@ def _tokens(name: str) -> bool:
 
 def url_of(placement: Placement, operation: str) -> str:
     path = placement.paths[operation].replace("{model}", quote(placement.model, safe="/:@-._~"))
-    return placement.base_url + path
+    # A list of models may stand elsewhere than below what is called.
+    return path if operation == "models" and "://" in path else placement.base_url + path
 
 
 def each(*, offering: str | None = None) -> list[Provider]:

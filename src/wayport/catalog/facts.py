@@ -50,6 +50,8 @@ class ModelFacts(Struct, kw_only=True, frozen=True, omit_defaults=True):
     provider: str
     model: str
     display_name: str = ""
+    base_model: str = ""
+    """of what it is an instance (a deployment of Azure's)"""
     mode: Mode = "chat"
     context_window: int | None = None
     max_input_tokens: int | None = None

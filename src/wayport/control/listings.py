@@ -125,7 +125,8 @@ class Listings:
 
     async def _get(self, template: Deployment, path: str) -> bytes:
         """Raises `ValueError` for anything but a success."""
-        url = template.base_url.rstrip("/") + path
+        # A list may stand elsewhere than below what is called.
+        url = path if "://" in path else template.base_url.rstrip("/") + path
         origin, _ = origin_of(url, tls=template.tls, proxy=template.proxy)
         if template.signed:
             signed = await self._credentials.sign(

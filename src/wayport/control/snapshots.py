@@ -392,11 +392,13 @@ class _Builder:
         """What the catalogue knows of a model that an upstream listed; what it does not know, the list may say."""
         if told is None:
             return None
-        facts = self.targets.catalog.lookup(target.provider.name, target.model)
+        catalog = self.targets.catalog
+        facts = catalog.lookup(target.provider.name, told.base_model or target.model)
         if facts is None:
             return told
         return structs.replace(
             facts,
+            base_model=told.base_model,
             context_window=facts.context_window or told.context_window,
             max_output_tokens=facts.max_output_tokens or told.max_output_tokens,
             prices=facts.prices or told.prices,

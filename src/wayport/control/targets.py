@@ -134,7 +134,9 @@ class Targets:
             credential=reach.secret,
             credential_from=reach.reference.removeprefix("env ") if reach.reference.startswith("env ") else "",
             settings=settings,
-            base_model=next((note.base_model for note in reach.notes if note.base_model), None),
+            base_model=next((note.base_model for note in reach.notes if note.base_model), None)
+            or (facts.base_model if facts is not None else None)
+            or None,
             facts=known,
         )
         if placed.credential is not None:

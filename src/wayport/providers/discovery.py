@@ -1,4 +1,4 @@
-"""The models that a provider lists, read from its answer to `models`: OpenAI's, Google's, Cohere's and Ollama's shapes.
+"""The models that a provider lists, read from its answer to `models`: OpenAI's, Azure's, Google's, Cohere's and Ollama's shapes.
 
 Pure: whoever fetches the list decides when, and keeps the last good one. A list may tell windows and prices as well.
 """
@@ -75,6 +75,9 @@ def _facts(provider: str, entry: Mapping[str, Any]) -> ModelFacts | None:
     name = entry.get("id") or entry.get("name") or entry.get("model")
     if not isinstance(name, str) or not name:
         return None
+    base = entry.get("model") if entry.get("object") == "deployment" else None
+    if base is not None and entry.get("status", "succeeded") != "succeeded":
+        return None
     methods = entry.get("supportedGenerationMethods") or entry.get("endpoints") or ()
     shown = entry.get("display_name") or entry.get("displayName") or (entry.get("name") if "id" in entry else None)
     top = entry.get("top_provider")
@@ -82,6 +85,7 @@ def _facts(provider: str, entry: Mapping[str, Any]) -> ModelFacts | None:
         provider=provider,
         model=name.removeprefix("models/"),
         display_name=shown if isinstance(shown, str) else "",
+        base_model=base if isinstance(base, str) else "",
         mode=_mode(entry, methods),
         context_window=_number(entry, _WINDOW_KEYS),
         max_output_tokens=_number(entry, _OUTPUT_KEYS)
