@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 from tests.fakes.gateway import gateway
 from tests.fakes.token_service import TokenService
-from tests.fakes.upstream import Behaviour, Received, Upstream, chunked, early, json_answer, sse
+from tests.fakes.upstream import Behaviour, Received, Upstream, by, chunked, early, json_answer, sse
 
 from wayport.wire import eventstream
 
@@ -549,10 +549,97 @@ models: {{m: vertex_ai/{model}}}
         assert received.json() == body
 
 
-async def test_what_is_embedded_one_by_one_says_so() -> None:
-    async with Upstream([]) as upstream:
-        written = config("bedrock", "bedrock/amazon.titan-embed-text-v2:0", upstream.url, ", paths: {embeddings: /e}")
-        async with gateway(written, AWS) as wayport:
-            got = await wayport.ask({"model": "m", "input": ["x", "y"]}, "/v1/embeddings")
-            assert got.status_code == 400
-            assert "one text at a time" in got.text
+def vector_of(received: Received) -> Behaviour:
+    """Answers with the length of the one text that was asked."""
+    body = received.json()
+    if "content" in body:
+        size = len(body["content"]["parts"][0]["text"])
+        return json_answer({"embedding": {"values": [size, 0.5]}, "usageMetadata": {"promptTokenCount": size}})
+    if "inputText" in body:
+        size = len(body["inputText"])
+        return json_answer({"embedding": [size, 0.5], "inputTextTokenCount": size})
+    size = len(body["singleEmbeddingParams"]["text"]["value"])
+    if size == 13:
+        return json_answer({"message": "expected maxLength: 50000"}, status=400)
+    vectors = {"embeddings": [{"embeddingType": "TEXT", "embedding": [size, 0.5]}]}
+    return json_answer(vectors, headers=[("x-amzn-bedrock-input-token-count", str(size))])
+
+
+NOVA_EMBED = "amazon.nova-2-multimodal-embeddings-v1:0"
+
+
+def embedding(provider: str, model: str, url: str) -> str:
+    verb = "/model/{model}/invoke" if provider == "bedrock" else "/m/{model}:embedContent"
+    key = "" if provider == "bedrock" else "api_key: k, "
+    return f"""
+providers: {{{provider}: {{base_url: "{url}", {key}paths: {{embeddings: "{verb}"}}}}}}
+models: {{m: "{provider}/{model}"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("bedrock", "amazon.titan-embed-text-v2:0"), ("bedrock", NOVA_EMBED), ("vertex_ai", "gemini-embedding-2")],
+)
+async def test_models_that_take_one_text_are_asked_for_each(provider: str, model: str) -> None:
+    sizes = range(1, 12)
+    async with Upstream(by(vector_of)) as upstream:
+        async with gateway(embedding(provider, model, upstream.url), AWS) as wayport:
+            texts = ["x" * size for size in sizes]
+            got = await wayport.ask({"model": "m", "input": texts}, "/v1/embeddings")
+            assert got.status_code == 200, got.text
+            assert [entry["embedding"] for entry in got.json()["data"]] == [[size, 0.5] for size in sizes]
+            assert [entry["index"] for entry in got.json()["data"]] == list(range(len(sizes)))
+            assert got.json()["usage"]["prompt_tokens"] == sum(sizes)
+            (record,) = wayport.records
+            assert record.usage is not None
+            assert record.usage.input_tokens == sum(sizes)
+        assert len(upstream.requests) == len(sizes)
+        if provider == "bedrock":
+            for received in upstream.requests:
+                assert received.headers["authorization"] == by_aws(received, upstream, service="bedrock")
+
+
+async def test_one_text_that_cannot_be_embedded_is_an_error_for_all() -> None:
+    async with Upstream(by(vector_of)) as upstream:
+        async with gateway(embedding("bedrock", NOVA_EMBED, upstream.url), AWS) as wayport:
+            got = await wayport.ask({"model": "m", "input": ["y", "x" * 13, "z"]}, "/v1/embeddings")
+            assert (got.status_code, "maxLength" in got.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "purpose", "params"),
+    [
+        ({}, "GENERIC_INDEX", {"text": {"truncationMode": "NONE", "value": "hello"}}),
+        (
+            {"input_type": "search_query", "dimensions": 256, "truncate": "END"},
+            "GENERIC_RETRIEVAL",
+            {"embeddingDimension": 256, "text": {"truncationMode": "END", "value": "hello"}},
+        ),
+        (
+            {"input": "data:image/jpg;base64,aGk=", "input_type": "IMAGE_RETRIEVAL"},
+            "IMAGE_RETRIEVAL",
+            {"image": {"format": "jpeg", "source": {"bytes": "aGk="}, "detailLevel": "STANDARD_IMAGE"}},
+        ),
+        (
+            {"input": "data:audio/mpeg;base64,aGk="},
+            "GENERIC_INDEX",
+            {"audio": {"format": "mp3", "source": {"bytes": "aGk="}}},
+        ),
+        (
+            {"input": "data:video/quicktime;base64,aGk="},
+            "GENERIC_INDEX",
+            {"video": {"format": "mov", "source": {"bytes": "aGk="}, "embeddingMode": "AUDIO_VIDEO_COMBINED"}},
+        ),
+    ],
+)
+async def test_nova_is_asked_as_amazon_documents_it(
+    asked: dict[str, Any], purpose: str, params: dict[str, Any]
+) -> None:
+    async with Upstream(json_answer({"embeddings": [{"embeddingType": "TEXT", "embedding": [0.5]}]})) as upstream:
+        async with gateway(embedding("bedrock", NOVA_EMBED, upstream.url), AWS) as wayport:
+            got = await wayport.ask({"model": "m", "input": "hello", **asked}, "/v1/embeddings")
+            assert got.status_code == 200, got.text
+            assert got.json()["data"][0]["embedding"] == [0.5]
+        told = {"embeddingPurpose": purpose, **params}
+        assert upstream.requests[0].json() == {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": told}

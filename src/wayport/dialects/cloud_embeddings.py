@@ -1,5 +1,6 @@
-"""Embeddings where a cloud's own API carries them: Vertex AI's `predict` and `embedContent`, Titan on Bedrock."""
+"""Embeddings where a cloud's own API carries them: Vertex AI's `predict` and `embedContent`, Titan and Nova on Bedrock."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -28,13 +29,32 @@ class _Predictions(Struct, frozen=True):
     predictions: list[_Prediction]
 
 
-class _Titan(Struct, frozen=True):
+class _Nova(Struct, frozen=True):
     embedding: list[float]
+
+
+class _Amazon(Struct, frozen=True):
+    embedding: list[float] | None = None
+    """Titan's"""
+    embeddings: list[_Nova] = []
     input_text_token_count: Count = msgspec.field(default=None, name="inputTextTokenCount")
 
 
 _predictions = msgspec.json.Decoder(_Predictions).decode
-_titan = msgspec.json.Decoder(_Titan).decode
+_amazon = msgspec.json.Decoder(_Amazon).decode
+
+_DATA_URI = re.compile(
+    r"data:(?P<family>image|audio|video)/(?P<format>[\w.+-]+)(?:;[^,;]*)*;base64,(?P<data>.*)", re.DOTALL
+)
+_FORMATS = {
+    "jpg": "jpeg",
+    "mpeg": "mp3",
+    "x-wav": "wav",
+    "wave": "wav",
+    "quicktime": "mov",
+    "x-matroska": "mkv",
+    "3gpp": "3gp",
+}
 
 
 def only_one(texts: list[str]) -> str:
@@ -78,7 +98,32 @@ def titan(texts: list[str], *, dimensions: int | None) -> bytes:
     return _encode(body)
 
 
-def titans(body: bytes) -> tuple[list[float], int | None]:
-    answer = _titan(body)
+def nova(texts: list[str], *, purpose: str, dimensions: int | None, truncate: str) -> bytes:
+    """A text, or a picture, sound or film as a data URI."""
+    text = only_one(texts)
+    params: dict[str, Any] = {"embeddingPurpose": purpose}
+    if dimensions is not None:
+        params["embeddingDimension"] = dimensions
+    if (media := _DATA_URI.fullmatch(text)) is None:
+        params["text"] = {"truncationMode": truncate, "value": text}
+    else:
+        family, form = media["family"], media["format"].lower()
+        if family == "video" and form == "mpeg":
+            form = "mpg"
+        part: dict[str, Any] = {"format": _FORMATS.get(form, form), "source": {"bytes": media["data"]}}
+        if family == "image":
+            part["detailLevel"] = "STANDARD_IMAGE"
+        elif family == "video":
+            part["embeddingMode"] = "AUDIO_VIDEO_COMBINED"
+        params[family] = part
+    return _encode({"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": params})
+
+
+def amazons(body: bytes) -> tuple[list[float], int | None]:
+    """The vector, and the tokens where the body states them. Raises `ValueError` when there is none."""
+    answer = _amazon(body)
+    vector = answer.embedding or (answer.embeddings[0].embedding if answer.embeddings else None)
+    if vector is None:
+        raise ValueError("the body has no embedding")
     count = answer.input_text_token_count
-    return answer.embedding, None if count is None else int(count)
+    return vector, None if count is None else int(count)

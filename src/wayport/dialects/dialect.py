@@ -117,8 +117,9 @@ class Profile(Struct, kw_only=True, frozen=True):
     reduced to Google's OpenAPI subset (`parameters`, `responseSchema`: models before 2.0)"""
     tool_result_media: bool = False
     """gemini_content: whether a functionResponse may hold media itself (Gemini 3); else media follow it as parts"""
-    embed_by: Literal["batch", "predict", "embed_content"] = "batch"
-    """gemini_content: how texts are embedded: `batchEmbedContents`, or on Vertex AI `predict` and `embedContent`"""
+    embed_by: Literal["batch", "predict", "embed_content", "titan", "nova"] = "batch"
+    """gemini_content: how texts are embedded: `batchEmbedContents`, or on Vertex AI `predict` and `embedContent`;
+    bedrock_converse: in Titan's words or (`nova`) in Nova's"""
     media_in_tool_results: tuple[Literal["image", "document", "video"], ...] = ("image",)
     """bedrock_converse: media that a toolResult may hold; others stand beside it in the same message"""
     beside_tool_results: tuple[Literal["text", "image", "document", "video"], ...] | None = None

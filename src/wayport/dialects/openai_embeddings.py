@@ -143,6 +143,13 @@ def write_answer(embedded: Embedded, request: EmbedRequest, *, model: str) -> by
 class EmbedUpstream(Protocol):
     """One dialect's way to ask for embeddings."""
 
+    tokens_header: bytes
+    """of the answer, that says how many tokens it took where the body does not; empty: none"""
+
+    def one_at_a_time(self, profile: Profile) -> bool:
+        """Whether a request may hold one text only."""
+        ...
+
     def encode(self, request: EmbedRequest, *, model: str, profile: Profile) -> tuple[bytes, Sequence[str]]:
         """The body and the names of what was dropped. Raises `BadRequest` for what this target cannot embed."""
         ...
@@ -158,7 +165,16 @@ def _need_texts(request: EmbedRequest) -> list[str]:
     return request.texts
 
 
-class OpenAIEmbeddings:
+class _Batches:
+    """Many texts in one request, and an answer that says what they took."""
+
+    tokens_header = b""
+
+    def one_at_a_time(self, profile: Profile) -> bool:  # noqa: ARG002
+        return False
+
+
+class OpenAIEmbeddings(_Batches):
     def encode(self, request: EmbedRequest, *, model: str, profile: Profile) -> tuple[bytes, Sequence[str]]:
         given: Any = request.tokens or (request.texts[0] if request.single else request.texts)
         options = {
@@ -188,8 +204,11 @@ _GEMINI_TASKS = {
 }
 
 
-class GeminiEmbeddings:
+class GeminiEmbeddings(_Batches):
     """`batchEmbedContents`, which takes one text as well as many; on Vertex AI `predict` or `embedContent`."""
+
+    def one_at_a_time(self, profile: Profile) -> bool:
+        return profile.embed_by == "embed_content"
 
     def encode(self, request: EmbedRequest, *, model: str, profile: Profile) -> tuple[bytes, Sequence[str]]:
         texts = _need_texts(request)
@@ -211,7 +230,7 @@ class GeminiEmbeddings:
         return Embedded(vectors=vectors, usage=None if tokens is None else Usage(input_tokens=tokens))
 
 
-class CohereEmbeddings:
+class CohereEmbeddings(_Batches):
     """Cohere's v2 embed."""
 
     def encode(self, request: EmbedRequest, *, model: str, profile: Profile) -> tuple[bytes, Sequence[str]]:
@@ -244,19 +263,46 @@ class CohereEmbeddings:
         return Embedded(vectors=vectors, usage=usage)
 
 
-class TitanEmbeddings:
-    """Amazon's own on Bedrock. Cohere's there speak Cohere's dialect."""
+_NOVA_PURPOSES = {
+    "search_query": "GENERIC_RETRIEVAL",
+    "query": "GENERIC_RETRIEVAL",
+    "search_document": "GENERIC_INDEX",
+    "document": "GENERIC_INDEX",
+    "classification": "CLASSIFICATION",
+    "clustering": "CLUSTERING",
+}
+
+
+class AmazonEmbeddings:
+    """Titan and Nova on Bedrock. Cohere's there speak Cohere's dialect."""
+
+    tokens_header = b"x-amzn-bedrock-input-token-count"
+
+    def one_at_a_time(self, profile: Profile) -> bool:  # noqa: ARG002
+        return True
 
     def encode(self, request: EmbedRequest, *, model: str, profile: Profile) -> tuple[bytes, Sequence[str]]:  # noqa: ARG002 (the path names the model)
+        texts = _need_texts(request)
+        if profile.embed_by == "nova":
+            truncate = request.extras.get("truncate")
+            purpose = request.input_type or "search_document"
+            body = clouds.nova(
+                texts,
+                purpose=_NOVA_PURPOSES.get(purpose, purpose),
+                dimensions=request.dimensions,
+                # An overlong text is an error, as with everybody else, unless the client says what to cut.
+                truncate=read.text(truncate, "truncate") if truncate is not None else "NONE",
+            )
+            return body, [name for name in request.extras if name != "truncate"]
         dropped = [*request.extras, *(["input_type"] if request.input_type is not None else [])]
         dimensions = request.dimensions
         if "dimensions" in profile.unsupported and dimensions is not None:
             dimensions = None
             dropped.append("dimensions")
-        return clouds.titan(_need_texts(request), dimensions=dimensions), dropped
+        return clouds.titan(texts, dimensions=dimensions), dropped
 
     def decode(self, body: bytes) -> Embedded:
-        vector, tokens = clouds.titans(body)
+        vector, tokens = clouds.amazons(body)
         return Embedded(vectors=[vector], usage=None if tokens is None else Usage(input_tokens=tokens))
 
 
@@ -264,7 +310,7 @@ UPSTREAMS: Mapping[DialectName, EmbedUpstream] = {
     "openai_chat": OpenAIEmbeddings(),
     "gemini_content": GeminiEmbeddings(),
     "cohere_chat": CohereEmbeddings(),
-    "bedrock_converse": TitanEmbeddings(),
+    "bedrock_converse": AmazonEmbeddings(),
 }
 """by the dialect of a deployment's provider"""
 

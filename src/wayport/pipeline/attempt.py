@@ -19,7 +19,7 @@ from wayport.core.usage import Usage
 from wayport.dialects.dialect import Dialect
 from wayport.dialects.gemini_content_beside import encode_embed_response
 from wayport.dialects.neutral import Delta, DialectName, Response, unfold
-from wayport.dialects.openai_embeddings import write_answer
+from wayport.dialects.openai_embeddings import Embedded, write_answer
 from wayport.dialects.openai_responses_made import client_response_id
 from wayport.dialects.openai_responses_stored import final_response
 from wayport.pipeline.answer_head import JSON, STREAM, head_lines
@@ -29,6 +29,7 @@ from wayport.pipeline.count import Counting
 from wayport.pipeline.follow import Following, FollowOf
 from wayport.pipeline.framing import Splits, splitter_of
 from wayport.pipeline.lessons import Lessons
+from wayport.pipeline.one_by_one import OneByOne, embedded, together
 from wayport.pipeline.prepare import MediaInline, Preparation, Prepared
 from wayport.pipeline.relay import (
     Collected,
@@ -39,6 +40,7 @@ from wayport.pipeline.relay import (
     TranslatedRelay,
     error_event,
 )
+from wayport.pipeline.signing import way_to
 from wayport.pipeline.targets import Targets
 from wayport.pipeline.thoughts import ThoughtMemory, WatchedSplitter
 from wayport.pipeline.tracing import TraceContext
@@ -87,6 +89,7 @@ class Attempt:
         self._trace = trace
         self._hold_max_s = hold_max_s
         self.lessons = Lessons()
+        self._one_by_one = OneByOne(transport=transport, targets=targets, credentials=credentials)
         self.following = Following(transport, follow_of)
         self._counting = Counting(
             transport=transport, targets=targets, prepare=self._prepare, credentials=credentials, settle=settle
@@ -132,17 +135,7 @@ class Attempt:
             lines += self._trace.lines(call)
         origin, head = target.origin, target.head + lines
         if deployment.signed:
-            signed = await self._credentials.sign(
-                provider=deployment.behaves_like or deployment.provider,
-                settings=deployment.credential.settings,
-                url=target.url,
-                body=prepared.body,
-                headers=target.headers,
-                lines=lines,
-                tls=deployment.tls,
-                proxy=deployment.proxy,
-            )
-            origin, head = signed.origin, signed.head
+            origin, head = await way_to(self._credentials, deployment, target, prepared.body, lines)
         call.asked_s = asked_s = self._clock.steady_s()
         try:
             answer = await self._transport.send(
@@ -196,7 +189,10 @@ class Attempt:
                 return
         call.upstream_wait_s += self._clock.steady_s() - asked_s
         if prepared.embedder is not None:
-            data = _embedded(call, prepared, answer, body)
+            parts = [embedded(prepared, answer, body)]
+            if prepared.more:
+                parts += await self._one_by_one.rest(call, deployment, prepared)
+            data = _embedded(call, prepared, together(parts))
         elif response is not None or prepared.translated:
             response = response or _decoded(deployment, prepared, answer, body)
             data = _told(call, prepared, response, self.thoughts if prepared.watched else None)
@@ -450,18 +446,13 @@ def _told(call: Call, prepared: Prepared, response: Response, thoughts: ThoughtM
     return data
 
 
-def _embedded(call: Call, prepared: Prepared, answer: Answer, body: bytes) -> bytes:
-    assert prepared.embedder is not None
+def _embedded(call: Call, prepared: Prepared, found: Embedded) -> bytes:
     assert prepared.embeds is not None
-    try:
-        embedded = prepared.embedder.decode(body)
-    except ValueError as error:
-        raise UpstreamFault(unexpected(answer, body, error)) from None
-    _take(call, embedded.usage, 0)
+    _take(call, found.usage, 0)
     if prepared.google is not None:
-        tokens = embedded.usage.input_tokens if embedded.usage is not None else None
-        return encode_embed_response(embedded.vectors, batch=prepared.google.batch, tokens=tokens)
-    return write_answer(embedded, prepared.embeds, model=call.model_asked)
+        tokens = found.usage.input_tokens if found.usage is not None else None
+        return encode_embed_response(found.vectors, batch=prepared.google.batch, tokens=tokens)
+    return write_answer(found, prepared.embeds, model=call.model_asked)
 
 
 _BYTES_PER_TOKEN = 4

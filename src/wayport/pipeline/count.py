@@ -27,6 +27,7 @@ from wayport.pipeline.call import Call
 from wayport.pipeline.estimate import estimate_tokens
 from wayport.pipeline.prepare import Headers, Preparation
 from wayport.pipeline.relay import Settle
+from wayport.pipeline.signing import way_to
 from wayport.pipeline.targets import Target, Targets
 from wayport.routing.snapshot import Deployment
 from wayport.upstream.credentials import Credentials
@@ -75,18 +76,8 @@ class Counting:
         target = self._targets.of(deployment, "count_tokens", stream=False)
         google = deployment.dialect == "gemini_content"
         body = self._body(call, deployment, request, google=google, target=target)
-        origin, head = target.origin, target.head + (joined(b"", target.betas) if target.betas else b"")
-        if deployment.signed:
-            signed = await self._credentials.sign(
-                provider=deployment.behaves_like or deployment.provider,
-                settings=deployment.credential.settings,
-                url=target.url,
-                body=body,
-                headers=target.headers,
-                tls=deployment.tls,
-                proxy=deployment.proxy,
-            )
-            origin, head = signed.origin, signed.head
+        lines = joined(b"", target.betas) if target.betas else b""
+        origin, head = await way_to(self._credentials, deployment, target, body, lines)
         try:
             answer = await self._transport.send(origin, head, body, timeouts=deployment.timeouts)
             record.status = answer.status

@@ -63,6 +63,8 @@ class Prepared(Struct):
     watched: bool = False
     """what led to the answer's tool calls is remembered"""
     embeds: EmbedRequest | None = None
+    more: tuple[bytes, ...] = ()
+    """bodies of further questions, where one text at a time is embedded"""
     embedder: EmbedUpstream | None = None
     google: EmbedCall | None = None
     """the client asked for embeddings in Google's format, and gets them so"""
@@ -203,11 +205,16 @@ class Preparation:
             )
         else:
             request = read_request(fields)
-        body, dropped = embedder.encode(request, model=deployment.upstream_model, profile=deployment.profile)
+        model, profile = deployment.upstream_model, deployment.profile
+        single = len(request.texts) > 1 and embedder.one_at_a_time(profile)
+        asked = [replace(request, texts=[text]) for text in request.texts] if single else [request]
+        told = [embedder.encode(each, model=model, profile=profile) for each in asked]
+        dropped = told[0][1]
         if dropped:
             _report(call, deployment, dropped)
         return Prepared(
-            body=body,
+            body=told[0][0],
+            more=tuple(body for body, _ in told[1:]),
             upstream=upstream,
             operation="embeddings",
             translated=True,
