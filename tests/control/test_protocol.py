@@ -23,6 +23,9 @@ from wayport.control.protocol import (
     MessageTooLarge,
     PrincipalAnswered,
     PrincipalAsked,
+    ProbeAnswered,
+    ProbeAsked,
+    ProbedTold,
     Recalled,
     RoutingTold,
     SnapshotPushed,
@@ -35,6 +38,7 @@ from wayport.control.protocol import (
     frame,
 )
 from wayport.core.lease import Claim, Grant
+from wayport.core.probe import Probed
 from wayport.core.turn import ConversationChange, FoundItems, KeptTurn
 from wayport.routing.news import News, Rest, Used
 
@@ -77,6 +81,9 @@ EVERY: list[Message] = [
     ThoughtsAsked(id=1, names=(b"name",)),
     ThoughtsFound(id=1, thoughts={b"name": b"thought"}),
     Recalled(counter="key:a|requests/60"),
+    ProbeAsked(id=1, deployment="d", timeout_s=2.5),
+    ProbeAnswered(id=1, probed=Probed(error="no", kind="server", status=500, took_ms=2)),
+    ProbedTold(found={"d": Probed(age_s=3), "e": None}),
     RoutingTold(
         news=News(
             rests=(

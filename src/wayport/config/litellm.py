@@ -23,6 +23,7 @@ from wayport.config.settings import (
     Connection,
     Credential,
     FallbackSettings,
+    HealthCheckSettings,
     LimitSettings,
     LogLevel,
     ModelSettings,
@@ -153,6 +154,7 @@ class _File:
             models=models,
             aliases=aliases,
             router=router,
+            health_checks=self._health_checks(),
             providers=self._providers(),
             defaults=self._defaults(),
             callbacks=self._callbacks(),
@@ -271,6 +273,23 @@ class _File:
             else:
                 yield name, budget
             written.warn_unknown(("budget_limit", "max_budget", "time_period", "budget_duration"))
+
+    def _health_checks(self) -> HealthCheckSettings:
+        base, general = HealthCheckSettings(), self.general
+        routed = [section.flag("enable_health_check_routing") for section in (self.router, general)]
+        transient = [section.flag("health_check_ignore_transient_errors") for section in (self.router, general)]
+        stale = [section.number("health_check_staleness_threshold") for section in (self.router, general)]
+        groups = [section.words("background_health_check_model_groups") for section in (self.router, general)]
+        return HealthCheckSettings(
+            background=bool(general.flag("background_health_checks")),
+            every_s=general.number("health_check_interval", least=1.0) or base.every_s,
+            timeout_s=general.number("health_check_timeout") or base.timeout_s,
+            at_once=general.whole("health_check_concurrency", least=1) or base.at_once,
+            models=tuple(dict.fromkeys(name for names in groups for name in names)),
+            route=any(routed),
+            stale_after_s=next((found for found in stale if found), None),
+            ignore_transient=any(transient),
+        )
 
     def _either(self, key: str) -> int | None:
         """A number that may stand in `router_settings` (which wins) or in `litellm_settings`."""

@@ -23,6 +23,7 @@ from wayport.config.settings import (
 )
 from wayport.core.money import nano_from_usd
 from wayport.core.net import ClientSide, TlsSettings
+from wayport.core.probe import ProbeWay
 from wayport.core.secret import Secret
 
 _KEYS = FilePath(__file__).with_name("litellm_keys.txt")
@@ -137,6 +138,12 @@ class ModelList:
             tpm=params.whole("tpm"),
             max_parallel=params.whole("max_parallel_requests"),
             budget=budget_of(params, entry.path),
+            probe=ProbeWay(
+                off=bool(info.flag("disable_background_health_check")),
+                model=_bare(info.text("health_check_model"), target),
+                timeout_s=info.number("health_check_timeout"),
+                max_tokens=info.whole("health_check_max_tokens"),
+            ),
             tags=params.words("tags"),
             region=region,
             client=self._client_side(params),
@@ -227,6 +234,11 @@ class _Params(Fields):
         """The unset variables that the values of `keys` refer to."""
         found = (name for key in keys if key in self._origins for name in self.reading.unset_below(self._origins[key]))
         return tuple(dict.fromkeys(found))
+
+
+def _bare(model: str | None, target: str) -> str | None:
+    """`openai/gpt-4o-mini` beside a deployment of `openai/*`: the upstream's own name."""
+    return None if model is None else model.removeprefix(target.partition("/")[0] + "/")
 
 
 def budget_of(fields: Fields, path: Path) -> BudgetSettings | None:

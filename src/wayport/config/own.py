@@ -31,6 +31,7 @@ from wayport.config.settings import (
     Connection,
     DeploymentSettings,
     FallbackSettings,
+    HealthCheckSettings,
     Limits,
     LimitSettings,
     LoggingSettings,
@@ -48,6 +49,7 @@ from wayport.config.settings import (
 )
 from wayport.core.money import nano_from_usd
 from wayport.core.net import ClientSide, TlsSettings
+from wayport.core.probe import ProbeWay
 from wayport.core.secret import Secret
 
 _FREE_FORM = frozenset({"params", "info", "profile"})
@@ -96,6 +98,10 @@ def _limits(given: schema.HolderLimitsIn) -> LimitSettings:
         end_users=_bounds(given.end_users),
         tags={name: _bounds(bounds) for name, bounds in given.tags.items()},
     )
+
+
+def _probe(given: schema.ProbeIn) -> ProbeWay:
+    return ProbeWay(off=not given.background, model=given.model, timeout_s=given.timeout_s, max_tokens=given.max_tokens)
 
 
 def read_own(reading: Reading) -> Written:
@@ -187,6 +193,9 @@ class _Converter:
             models=tuple(self._model(name, item) for name, item in config.models.items()),
             aliases=self._aliases(),
             router=self._router(),
+            health_checks=HealthCheckSettings(
+                **{**config.health_checks.model_dump(), "models": tuple(config.health_checks.models)}
+            ),
             defaults=Connection(timeouts=TimeoutWishes(**config.router.timeouts.model_dump())),
             metrics=MetricsSettings(**config.metrics.model_dump()),
             tracing=TracingSettings(propagate=config.tracing.propagate),
@@ -353,6 +362,7 @@ class _Converter:
             tpm=item.tpm,
             max_parallel=item.max_parallel,
             budget=None if item.budget is None else self._budget((*path, "budget"), item.budget),
+            probe=_probe(item.health_check),
             tags=tuple(item.tags),
             region=item.region,
             client=_client_side(item.client_credentials),

@@ -267,6 +267,24 @@ class ProviderIn(ReachIn):
     """Prices by upstream model or pattern (`llama-*`, `*`)."""
 
 
+class ProbeIn(Section):
+    """How a deployment is asked whether it answers (`health_checks`). `false` instead of this section: not at all."""
+
+    background: bool = True
+    """whether it is asked in the background"""
+    model: str | None = None
+    """The upstream model that is asked, if not its own; for wildcards, which are not asked otherwise."""
+    timeout_s: Seconds | None = None
+    """how long it may take, if not `health_checks.timeout_s`"""
+    max_tokens: Count | None = None
+    """how long the answer may be: 16"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_short(cls, value: Any) -> Any:
+        return {"background": value} if isinstance(value, bool) else value
+
+
 class DeploymentIn(ReachIn, ModelFactsIn):
     """One target of a model. Written short: `openai/gpt-4o`."""
 
@@ -286,6 +304,8 @@ class DeploymentIn(ReachIn, ModelFactsIn):
     """calls at the same time that it takes"""
     budget: BudgetIn | None = None
     """what may be spent there"""
+    health_check: ProbeIn = ProbeIn()
+    """how it is asked whether it answers"""
     tags: Words = []
     """requests with one of these tags come here"""
     region: str | None = None
@@ -420,6 +440,34 @@ class RouterIn(Section):
     allow_mocks: bool = False
     """Whether every client may have answers and failures made up (`mock_response` …), for tests. Else only keys whose
     metadata say `allow_client_mock_response: true`."""
+
+
+class HealthChecksIn(Section):
+    """Every deployment is asked now and then whether it answers: a question of one word, which costs what it costs. `true`
+    instead of this section: as it stands here.
+    """
+
+    background: bool = True
+    """whether they are asked; without this section they are not"""
+    every_s: Seconds = 300.0
+    """how often"""
+    timeout_s: Seconds = 60.0
+    """how long an answer may take"""
+    at_once: Count = 8
+    """how many are asked at the same time"""
+    models: Words = []
+    """only these; all if nothing is said"""
+    route: bool = False
+    """Whether deployments that did not answer get no calls until they do, as long as there are others."""
+    stale_after_s: Seconds | None = None
+    """How long a result counts for `route`: twice `every_s` and `timeout_s`."""
+    ignore_transient: bool = False
+    """Whether a 429 or a timeout is no reason to leave one alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_short(cls, value: Any) -> Any:
+        return {"background": value} if isinstance(value, bool) else value
 
 
 class LimitsIn(Section):
@@ -719,6 +767,8 @@ class ConfigIn(Section):
     """Other names of models; a name may hold one `*`."""
     router: RouterIn = RouterIn()
     """what happens when a model fails"""
+    health_checks: HealthChecksIn = HealthChecksIn(background=False)
+    """whether deployments are asked in the background if they answer"""
     server: ServerIn = ServerIn()
     """where Wayport listens and what it takes on"""
     auth: AuthIn = AuthIn()

@@ -16,6 +16,7 @@ from wayport.config.observing import (
     TracingSettings,
 )
 from wayport.core.net import ClientSide, TlsSettings
+from wayport.core.probe import ProbeWay
 from wayport.core.secret import Secret
 
 Spelling = Literal["none", "wayport", "litellm", "host"]
@@ -257,6 +258,7 @@ class DeploymentSettings(Struct, kw_only=True, frozen=True):
     tpm: int | None = None
     max_parallel: int | None = None
     budget: BudgetSettings | None = None
+    probe: ProbeWay = ProbeWay()
     tags: tuple[str, ...] = ()
     region: str | None = None
     pool: str = ""
@@ -293,6 +295,24 @@ class FallbackSettings(Struct, kw_only=True, frozen=True):
     """default for context errors"""
     content_policy: tuple[str, ...] = ()
     max_hops: int = 5
+
+
+class HealthCheckSettings(Struct, kw_only=True, frozen=True):
+    background: bool = False
+    every_s: float = 300.0
+    timeout_s: float = 60.0
+    at_once: int = 8
+    models: tuple[str, ...] = ()
+    """empty: all"""
+    route: bool = False
+    """whether those that do not answer are left alone"""
+    stale_after_s: float | None = None
+    ignore_transient: bool = False
+
+    @property
+    def stale_s(self) -> float:
+        """How long a result counts."""
+        return self.stale_after_s or 2 * self.every_s + self.timeout_s
 
 
 class RouterSettings(Struct, kw_only=True, frozen=True):
@@ -348,6 +368,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     models: tuple[ModelSettings, ...] = ()
     aliases: dict[str, AliasSettings] = field(default_factory=dict)
     router: RouterSettings = RouterSettings()
+    health_checks: HealthCheckSettings = HealthCheckSettings()
     defaults: Connection = Connection()
     """of every provider"""
     callbacks: tuple[CallbackSettings, ...] = ()

@@ -26,6 +26,9 @@ from wayport.control.protocol import (
     Message,
     PrincipalAnswered,
     PrincipalAsked,
+    ProbeAnswered,
+    ProbeAsked,
+    ProbedTold,
     Recalled,
     RoutingTold,
     SnapshotPushed,
@@ -42,6 +45,8 @@ from wayport.control.thoughts import RemoteThoughts
 from wayport.control.turns import RemoteTurns
 from wayport.core.errors import Unavailable
 from wayport.core.lease import Claim, Grant
+from wayport.core.probe import Probed
+from wayport.core.tasks import Tasks
 from wayport.routing.news import News
 
 log = logging.getLogger("wayport.control")
@@ -81,6 +86,8 @@ class SocketControl:
         on_holders: Callable[[Sequence[str]], None] = lambda _: None,
         on_recalled: Callable[[str], None] = lambda _: None,
         on_news: Callable[[News], None] = lambda _: None,
+        on_probe: Callable[[str, float], Awaitable[Probed]] | None = None,
+        on_probed: Callable[[str, Probed | None], None] = lambda _, __: None,
         on_connected: Callable[[], None] = lambda: None,
         writer: str = "",
         timeout_s: float = 2.0,
@@ -97,6 +104,9 @@ class SocketControl:
         self._on_holders = on_holders
         self._on_recalled = on_recalled
         self._on_news = on_news
+        self._on_probe = on_probe
+        self._on_probed = on_probed
+        self._tasks = Tasks()
         self._on_connected = on_connected
         self._writer = writer
         # The control process takes longer to start than to answer.
@@ -132,6 +142,7 @@ class SocketControl:
                 await self._lost.wait()
                 log.warning("the control process is away; what is known serves on")
         finally:
+            await self._tasks.close()
             if self._connection is not None:
                 await self._connection.end()
 
@@ -206,6 +217,12 @@ class SocketControl:
             self._on_invalidated(None)
         self._connected_before = True
 
+    async def _probe(self, asked: ProbeAsked) -> None:
+        if self._on_probe is None or self._connection is None:
+            return
+        connection = self._connection
+        connection.send(ProbeAnswered(id=asked.id, probed=await self._on_probe(asked.deployment, asked.timeout_s)))
+
     def _leave(self, _: Connection) -> None:
         self._connected.clear()
         self._lost.set()
@@ -233,10 +250,16 @@ class SocketControl:
                 self._on_asks(message.asks)
             case RoutingTold():
                 self._on_news(message.news)
+            case ProbeAsked():
+                self._tasks.start(self._probe(message), name="probe")
+            case ProbedTold():
+                for deployment_id, probed in message.found.items():
+                    self._on_probed(deployment_id, probed)
             case DatabaseTold():
                 self._on_database(message.status)
             case (
                 Hello()
+                | ProbeAnswered()
                 | PrincipalAsked()
                 | TurnPut()
                 | ChainAsked()

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from wayport.config.problems import did_you_mean
 from wayport.config.settings import Settings
 from wayport.core.errors import ModelNotFound
-from wayport.routing.snapshot import FallbackRules, RouterPolicy, Snapshot
+from wayport.routing.snapshot import FallbackRules, ProbePolicy, RouterPolicy, Snapshot
 from wayport.routing.strategies import known, makers
 from wayport.routing.table import RoutingTable
 
 
 def policy_of(settings: Settings) -> RouterPolicy:
     router = settings.router
-    rules = router.fallbacks
+    rules, checks = router.fallbacks, settings.health_checks
     return RouterPolicy(
         strategy=router.strategy,
         num_retries=router.num_retries,
@@ -24,6 +24,12 @@ def policy_of(settings: Settings) -> RouterPolicy:
         tag_match_any=router.tag_match_any,
         pre_call_checks=router.pre_call_checks,
         affinity=router.affinity,
+        probes=ProbePolicy(
+            background=checks.background,
+            route=checks.background and checks.route,
+            stale_s=checks.stale_s,
+            ignore_transient=checks.ignore_transient,
+        ),
         mocks=router.allow_mocks,
         fallbacks=FallbackRules(
             on_rate_limit=rules.on_rate_limit,

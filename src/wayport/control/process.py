@@ -36,6 +36,7 @@ from wayport.control.effective import Effective
 from wayport.control.facts import Facts
 from wayport.control.listings import Listings
 from wayport.control.observing import Observing
+from wayport.control.probes import Probes
 from wayport.control.retention import Retention
 from wayport.control.rotation import RotationJob
 from wayport.control.server import ControlServer
@@ -153,6 +154,12 @@ class ControlProcess:
             deployments=self.facts.deployments,
             shared_limits=lambda: self.facts.table.snapshot.limits,
         )
+        self.probes = Probes(
+            lambda: self.configuration.settings.health_checks,
+            workers=server,
+            snapshot=lambda: self.facts.table.snapshot,
+            clock=clock,
+        )
         self.retention = Retention(self.database, settings.retention, settings.bodies, clock=clock)
         callers = Callers(
             Authenticator(
@@ -228,6 +235,7 @@ class ControlProcess:
             observing = self._tasks.start(self.observing.run(), name="observing")
             self._tasks.start(self.retention.run(), name="retention")
             self._tasks.start(self.rotation.run(), name="rotation")
+            self._tasks.start(self.probes.run(), name="probes")
             self._tasks.start(self.configuration.watch(), name="configuration")
             transport = await stack.enter_async_context(Transport(proxies=proxy_rules(self._settings.variable)))
             self._listings = Listings(

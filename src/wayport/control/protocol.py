@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from wayport.access.principal import AskedFor, Holder, Principal
 from wayport.core.lease import Claim, Grant
+from wayport.core.probe import Probed
 from wayport.core.turn import ConversationChange, FoundItems, KeptTurn
 from wayport.routing.news import News
 
@@ -109,6 +110,25 @@ class RoutingTold(Struct, kw_only=True, frozen=True, tag="routing"):
     news: News
 
 
+class ProbeAsked(Struct, kw_only=True, frozen=True, tag="probe_asked"):
+    """To a worker: asks a deployment whether it answers."""
+
+    id: int
+    deployment: str
+    timeout_s: float
+
+
+class ProbeAnswered(Struct, kw_only=True, frozen=True, tag="probe_answered"):
+    id: int
+    probed: Probed
+
+
+class ProbedTold(Struct, kw_only=True, frozen=True, tag="probed"):
+    """To workers: what the last probe of deployments has come to; None: they are not asked any more."""
+
+    found: dict[str, Probed | None]
+
+
 class TurnPut(Struct, kw_only=True, frozen=True, tag="turn_put"):
     """Keep this turn. Answered by `TurnsAnswered` when it is safe."""
 
@@ -198,6 +218,9 @@ Message = (
     | ThoughtsAsked
     | ThoughtsFound
     | RoutingTold
+    | ProbeAsked
+    | ProbeAnswered
+    | ProbedTold
 )
 Answer = PrincipalAnswered | TurnsAnswered | HolderAnswered | Granted | ThoughtsFound
 

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from wayport.access.principal import AskedFor, Holder, Principal
 from wayport.control.connection import Connection
 from wayport.control.leases import Lessor
@@ -24,6 +26,9 @@ from wayport.control.protocol import (
     Message,
     PrincipalAnswered,
     PrincipalAsked,
+    ProbeAnswered,
+    ProbeAsked,
+    ProbedTold,
     Recalled,
     RoutingTold,
     SnapshotPushed,
@@ -40,12 +45,16 @@ from wayport.control.thoughts import Shelf
 from wayport.control.turns import answer_of
 from wayport.core.clock import Clock, SystemClock
 from wayport.core.errors import Unavailable
+from wayport.core.probe import Probed
 from wayport.core.tasks import Tasks
 from wayport.core.thought import ThoughtStore
 from wayport.core.turn import TurnStore
 from wayport.routing.news import News
 
 log = logging.getLogger("wayport.control")
+
+_PROBE_GRACE_S = 5.0
+"""beyond a probe's own time limit"""
 
 FindHolder = Callable[[AskedFor, str], Awaitable[Holder | None]]
 """raises `Unavailable`"""
@@ -69,7 +78,11 @@ class ControlServer:
         self._connections: set[Connection] = set()
         self._workers: dict[Connection, Hello] = {}
         self._server: asyncio.Server | None = None
-        self.rumours = Rumours(clock=clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self.rumours = Rumours(clock=self._clock)
+        self._last_probe = 0
+        self._probing: dict[int, tuple[Connection, asyncio.Future[Probed]]] = {}
+        self._probed: dict[str, tuple[float, Probed]] = {}
         self._pass_on: Callable[[News], None] = lambda _: None
 
     @property
@@ -101,6 +114,42 @@ class ControlServer:
     def invalidate_holders(self, holders: Sequence[str]) -> None:
         """The limits of these end users and tags (`end_user:ann`, `tag:x`) have changed."""
         self._tell(Invalidated(holders=tuple(holders)))
+
+    @property
+    def any_workers(self) -> bool:
+        return bool(self._workers)
+
+    async def probe(self, deployment_id: str, *, timeout_s: float) -> Probed:
+        """What becomes of a question to a deployment that one of our workers asks. Raises `Unavailable`."""
+        self._last_probe += 1
+        number = self._last_probe
+        connections = list(self._workers)
+        if not connections:
+            raise Unavailable("there is no worker")
+        connection = connections[number % len(connections)]
+        answer: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
+        self._probing[number] = (connection, answer)
+        connection.send(ProbeAsked(id=number, deployment=deployment_id, timeout_s=timeout_s))
+        try:
+            async with asyncio.timeout(timeout_s + _PROBE_GRACE_S):
+                return await answer
+        except TimeoutError:
+            raise Unavailable("the worker does not answer") from None
+        finally:
+            self._probing.pop(number, None)
+
+    def tell_probed(self, deployment_id: str, probed: Probed) -> None:
+        """To every worker, and to those that come later."""
+        self._probed[deployment_id] = (self._clock.steady_s(), probed)
+        self._tell(ProbedTold(found={deployment_id: probed}))
+
+    def forget_probed(self, but: set[str]) -> None:
+        """Only these are asked from now on."""
+        gone = self._probed.keys() - but
+        if gone:
+            self._tell(ProbedTold(found=dict.fromkeys(gone)))
+        for deployment_id in gone:
+            del self._probed[deployment_id]
 
     def pass_news_to(self, others: Callable[[News], None]) -> None:
         """Other nodes learn through it what workers of this one have learned of deployments."""
@@ -157,6 +206,9 @@ class ControlServer:
     def _leave(self, connection: Connection) -> None:
         self._connections.discard(connection)
         worker = self._workers.pop(connection, None)
+        for asked, answer in self._probing.values():
+            if asked is connection and not answer.done():
+                answer.set_exception(Unavailable("the worker has gone"))
         if worker is not None and self._lessor.done():
             lessor = self._lessor.result()
             lessor.workers(len(self._workers))
@@ -172,6 +224,10 @@ class ControlServer:
                 connection.send(self._asks)
                 if known := self.rumours.known():
                     connection.send(RoutingTold(news=known))
+                if self._probed:
+                    now_s = self._clock.steady_s()
+                    found = {name: replace(probed, age_s=now_s - at_s) for name, (at_s, probed) in self._probed.items()}
+                    connection.send(ProbedTold(found=dict(found)))
                 if self._lessor.done():
                     self._lessor.result().workers(len(self._workers))
             case PrincipalAsked():
@@ -186,12 +242,18 @@ class ControlServer:
                 self._tasks.start(self._answer_thoughts(connection, message), name="thoughts")
             case HolderAsked():
                 self._tasks.start(self._answer_holder(connection, message), name="holder")
+            case ProbeAnswered():
+                waiting = self._probing.get(message.id)
+                if waiting is not None and not waiting[1].done():
+                    waiting[1].set_result(message.probed)
             case RoutingTold():
                 self.rumours.hear(message.news)
                 self._tell(message, but=connection)
                 self._pass_on(message.news)
             case (
                 SnapshotPushed()
+                | ProbeAsked()
+                | ProbedTold()
                 | PrincipalAnswered()
                 | Invalidated()
                 | DatabaseTold()

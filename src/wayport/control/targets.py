@@ -211,6 +211,7 @@ class Targets:
             tpm=written.tpm,
             max_parallel=written.max_parallel,
             budget=None if written.budget is None else target_budget(f"deployment:{own_id}", written.budget),
+            probe=written.probe,
             tags=written.tags,
             region=written.region,
             pool=written.pool,

@@ -81,6 +81,20 @@ class Pipeline:
         self._bodies = bodies
         """None: nothing of requests and answers is kept"""
 
+    def beside(self, table: RoutingTable, routing: Routing) -> "Pipeline":
+        """The same way with other routing facts, and a memory of its own of what failed."""
+        return Pipeline(
+            authenticate=self._authenticate,
+            table=table,
+            routing=routing,
+            admit=self._admit,
+            attempt=self._attempt,
+            settle=self._settle,
+            turns=self._turns,
+            client_side=self._client_side,
+            clock=self._clock,
+        )
+
     async def run(self, call: Call) -> None:
         """One request from credential to cost."""
         if self._bodies is not None:

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct, field
 
 from wayport.core.net import ClientSide, Timeouts, TlsSettings
 from wayport.core.price import Price
+from wayport.core.probe import ProbeWay
 from wayport.dialects.dialect import Profile
 from wayport.dialects.neutral import DialectName
 from wayport.providers.provider import AuthStyle
@@ -72,6 +73,7 @@ class Deployment(Struct, kw_only=True, frozen=True):
     tpm: int | None = None
     max_parallel: int | None = None
     budget: TargetBudget | None = None
+    probe: ProbeWay = ProbeWay()
     tags: tuple[str, ...] = ()
     region: str | None = None
     pool: str = ""
@@ -128,6 +130,19 @@ class FallbackRules(Struct, kw_only=True, frozen=True):
     max_hops: int = 5
 
 
+class ProbePolicy(Struct, kw_only=True, frozen=True):
+    """What follows from probes that are made in the background."""
+
+    background: bool = False
+    """they are made at all"""
+    route: bool = False
+    """who did not answer is left alone"""
+    stale_s: float = 660.0
+    """how long a result counts"""
+    ignore_transient: bool = False
+    """a 429 or a timeout is no reason"""
+
+
 class RouterPolicy(Struct, kw_only=True, frozen=True):
     strategy: str = "simple-shuffle"
     num_retries: int = 2
@@ -147,6 +162,7 @@ class RouterPolicy(Struct, kw_only=True, frozen=True):
     """deployments that surely cannot take a request are passed over"""
     affinity: tuple[str, ...] = ("session", "response")
     """what leads back to the same deployment: `session`, `response` (a stored one), `prompt_cache`"""
+    probes: ProbePolicy = ProbePolicy()
     mocks: bool = False
     """whether clients may have answers and failures made up (`mock_response` …)"""
 

@@ -50,6 +50,7 @@ from wayport.routing.table import RoutingTable
 from wayport.server.cors import Cors
 from wayport.server.errors import error_body, error_head
 from wayport.server.exchange import Exchange
+from wayport.server.probing import Probing
 from wayport.server.protocol import Limits, Load, ServerState
 from wayport.server.routes import Router
 from wayport.upstream.credentials import Credentials
@@ -188,6 +189,7 @@ class Worker:
             clock=clock,
             bodies=bodies_of(settings, journal, clock),
         )
+        self.probing = Probing(self)
         self.database_state = "starting"
         self._cors = Cors(server.cors_origins)
         self._trusted = tuple(ip_network(each, strict=False) for each in server.trusted_proxies)

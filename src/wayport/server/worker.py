@@ -66,6 +66,8 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             on_asks=lambda asks: worker.authenticator.ask_about(asks),  # noqa: PLW0108 (bound below)
             on_holders=lambda holders: worker.holders.forget(holders),  # noqa: PLW0108 (bound below)
             on_recalled=lambda counter: worker.admission.recall(counter),  # noqa: PLW0108 (bound below)
+            on_probe=lambda name, timeout_s: worker.probing.probe(name, timeout_s),  # noqa: PLW0108 (bound below)
+            on_probed=lambda name, probed: worker.probing.hear(name, probed),  # noqa: PLW0108 (bound below)
             on_news=lambda news: gossip.hear(news),  # noqa: PLW0108 (bound below)
             on_connected=lambda: _register(worker, gossip),
             writer=spool.writer,

@@ -1,7 +1,8 @@
-"""Health: alive, ready, and the state of the deployments. Only with the admin's key are models called."""
+"""Health: alive, ready, and the state of the deployments. Only with the admin's key are models called, and only if they
+are not asked in the background anyway.
+"""
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,10 +10,6 @@ import msgspec
 from wayport import __version__
 from wayport.access.principal import Principal
 from wayport.core.errors import WayportError
-from wayport.dialects.openai_embeddings import DIALECT as EMBEDDINGS
-from wayport.dialects.registry import DIALECTS
-from wayport.pipeline.bodies import Kept
-from wayport.pipeline.call import Call
 from wayport.routing.snapshot import Deployment
 from wayport.server.exchange import Exchange
 
@@ -42,7 +39,8 @@ def readiness(worker: "Worker") -> tuple[int, bytes]:
 
 async def respond(worker: "Worker", exchange: Exchange) -> None:
     principal = await _who(worker, exchange)
-    if principal is not None and principal.role in _ADMINS and principal.kind != "keyless":
+    asks = principal is not None and principal.role in _ADMINS and principal.kind != "keyless"
+    if principal is not None and asks and not worker.probing.policy.background:
         exchange.respond(200, _JSON, _encode(await _asked(worker, principal)))
         return
     report = _cached(worker)
@@ -83,60 +81,23 @@ def _report(healthy: list[dict[str, object]], unhealthy: list[dict[str, object]]
 
 
 def _cached(worker: "Worker") -> dict[str, object]:
-    """What traffic has shown so far: a deployment that is cooling or lacks its credential is unhealthy."""
+    """What background probes and traffic have shown so far: a deployment that did not answer, is cooling or lacks its
+    credential is unhealthy.
+    """
     now_s = worker.clock.steady_s()
     healthy, unhealthy = [], []
     for deployment in _deployments(worker):
+        last = worker.probing.last(deployment.id)
+        entry = _entry(deployment) if last is None else {**_entry(deployment), "checked_s_ago": round(last[1], 1)}
         if deployment.missing:
-            unhealthy.append({**_entry(deployment), "error": f"set {' or '.join(deployment.missing)}"})
+            unhealthy.append({**entry, "error": f"set {' or '.join(deployment.missing)}"})
+        elif last is not None and last[0].error is not None:
+            unhealthy.append({**entry, "error": last[0].error})
         elif worker.health.cooling_until_s(deployment.id) > now_s:
-            unhealthy.append({**_entry(deployment), "error": "left alone for a while after failures"})
+            unhealthy.append({**entry, "error": "left alone for a while after failures"})
         else:
-            healthy.append(_entry(deployment))
+            healthy.append(entry)
     return _report(healthy, unhealthy)
-
-
-class Overheard:
-    """A client that keeps the answer to itself: for calls that we make of our own models."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.query = b""
-        self.path = "/health"
-        self.gone = False
-        self.started = False
-        self.bytes_out = 0
-        self.client = ("", 0)
-        self.on_pause: Callable[[], None] | None = None
-        self.on_resume: Callable[[], None] | None = None
-        self.kept: Kept | None = None
-        self.paused = False
-        self.headers: dict[bytes, bytes] = {}
-        self.status = 0
-        self.answer = b""
-
-    def header(self, name: bytes) -> bytes | None:
-        return b"wayport health check" if name == b"user-agent" else None
-
-    def respond(self, status: int, head: bytes, body: bytes) -> None:
-        del head
-        self.status = status
-        self.answer = body
-        self.bytes_out = len(body)
-
-    def start(self, status: int, head: bytes) -> None:
-        del head
-        self.started = True
-        self.status = status
-
-    def write(self, data: bytes) -> None:
-        self.answer += data
-
-    def end(self, data: bytes = b"") -> None:
-        self.answer += data
-
-    def release_body(self) -> None:
-        self.body = b""
 
 
 async def _asked(worker: "Worker", principal: Principal) -> dict[str, object]:
@@ -144,10 +105,8 @@ async def _asked(worker: "Worker", principal: Principal) -> dict[str, object]:
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(deployment: Deployment) -> tuple[Deployment, str | None]:
-        if deployment.missing:
-            return deployment, f"set {' or '.join(deployment.missing)}"
         async with gate:
-            return deployment, await _ask(worker, deployment, principal)
+            return deployment, (await worker.probing.ask(deployment, principal=principal)).error
 
     # A credential's fault shows in every deployment that uses it: all are asked.
     answers = await asyncio.gather(*(ask(deployment) for deployment in _deployments(worker)))
@@ -155,25 +114,3 @@ async def _asked(worker: "Worker", principal: Principal) -> dict[str, object]:
         [_entry(deployment) for deployment, error in answers if error is None],
         [{**_entry(deployment), "error": error} for deployment, error in answers if error is not None],
     )
-
-
-async def _ask(worker: "Worker", deployment: Deployment, principal: Principal) -> str | None:
-    embeds = deployment.mode == "embedding"
-    question: dict[str, object] = {"model": deployment.id}
-    if embeds:
-        question["input"] = "ping"
-    else:
-        question |= {"messages": [{"role": "user", "content": "ping"}], "max_tokens": 16}
-    client = Overheard(_encode(question))
-    call = Call(
-        client,
-        EMBEDDINGS if embeds else DIALECTS["openai_chat"],
-        call_id=worker.new_id(),
-        operation="embeddings" if embeds else "chat",
-        route="/health",
-        started_s=worker.clock.now_s(),
-        steady_s=worker.clock.steady_s(),
-    )
-    call.principal = principal
-    await worker.pipeline.run(call)
-    return None if call.error is None else call.error.message
