@@ -93,7 +93,7 @@ class Journal(NamedTuple):
     calls: int
     """in the database"""
     records: int
-    """more than calls: one that is bounded by a budget is also recorded when it begins"""
+    """more than calls where one that is bounded by a budget found no place among those under way"""
     backlog_bytes: int
 
 

@@ -32,7 +32,7 @@ from bench.gateway import MASTER_KEY, Ports, config
 from bench.targets import Target
 from bench.upstream import Answers
 from bench.wording import Pace
-from wayport.access.principal import Principal
+from wayport.access.principal import Budget, Holder, Principal, rates_of
 from wayport.config.load import Options, load
 from wayport.config.settings import Settings
 from wayport.control.snapshots import build
@@ -130,10 +130,24 @@ class Client:
 
 
 class OneKey:
-    """The control process's part: it knows one key."""
+    """The control process's part: it knows one key. `limited`: with limits as the benchmark's, never reached."""
+
+    def __init__(self, *, limited: bool) -> None:
+        self._holders = (
+            (
+                Holder(
+                    scope="key",
+                    id="profile",
+                    budgets=(Budget(max_nano_usd=10**18, duration="30d"),),
+                    rates=rates_of(rpm=10**9, tpm=10**12),
+                ),
+            )
+            if limited
+            else ()
+        )
 
     async def principal(self, key_hash: str) -> Principal:
-        return Principal(kind="key", key_hash=key_hash, key_alias="profile")
+        return Principal(kind="key", key_hash=key_hash, key_alias="profile", holders=self._holders)
 
 
 def settings_in(directory: Path) -> Settings:
@@ -165,11 +179,12 @@ async def profile(given: argparse.Namespace, directory: Path) -> None:
         worker = Worker(
             settings,
             build(settings),
-            control=OneKey(),
+            control=OneKey(limited=given.limited),
             transport=transport,
             tasks=tasks,
             journal=None if given.no_spool else spool,
             sinks=() if given.no_log else (CallLog(style="json", write=log_file.write),),
+            under_way=None if given.no_spool else spool.opens,
             clock=clock,
         )
         key = MASTER_KEY if given.master_key else _VIRTUAL_KEY
@@ -241,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--top", type=int, default=30, help="rows of each table")
     parser.add_argument("--sort", choices=("tottime", "cumtime"), default="tottime")
     parser.add_argument("--master-key", action="store_true", help="instead of a key that Wayport issued")
+    parser.add_argument("--limited", action="store_true", help="a key with limits on requests, tokens and money")
     parser.add_argument("--no-log", action="store_true")
     parser.add_argument("--no-spool", action="store_true")
     given = parser.parse_args(arguments)

@@ -301,6 +301,9 @@ def _opening(record: CallRecord, reserved: int = 9000) -> CallRecord:
     return msgspec.structs.replace(record, opened=True, reserved_nano_usd=reserved, cost_nano_usd=None)
 
 
+_packed = msgspec.msgpack.encode
+
+
 async def _open_ids(database: Database) -> set[str]:
     async with database.read() as connection:
         return set((await connection.execute(sa.select(open_calls.c.call_id))).scalars())
@@ -349,6 +352,40 @@ async def test_a_call_left_open_by_a_dead_process_costs_its_reservation(
         async with database.read() as connection:
             row = (await connection.execute(sa.select(calls).where(calls.c.call_id == left.call_id))).one()
         assert (row.status, row.usage_source, row.error_class) == ("cut", "estimated", "process_died")
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_calls_under_way_cost_their_reservation_when_their_process_dies(
+    address: Address, tmp_path: Path, *, restarted: bool
+) -> None:
+    root = tmp_path / "spool"
+    spool = _spool(root / "n-0")
+    assert spool.opens is not None
+    left, closed, closing, refused = (call_record() for _ in range(4))
+    slots = {record.call_id: spool.opens.open(_packed(_opening(record))) for record in (left, closed, closing, refused)}
+    async with opened(address) as database:
+        drain = _drain(root, database)
+        await drain.step()
+        assert await _logged(database) == {}
+        spool.append(closed)
+        spool.opens.close(slots[closed.call_id])
+        # Died between the two.
+        spool.append(closing)
+        await drain.step()
+        spool.close()
+        torn = root / "n-0" / f"{spool.writer}.open"
+        with torn.open("r+b") as file:
+            # Died as this one was being written: it was never sent.
+            file.seek(slots[refused.call_id] + 50)
+            file.write(b"\xff" * 20)
+        if restarted:
+            drain = _drain(root, database)
+        await drain.step()
+        assert await _logged(database) == {left.call_id: 9000, closed.call_id: 1000, closing.call_id: 1000}
+        assert await _open_ids(database) == set()
+        assert await _spent(database) == {"a" * 64: (11_000, 3)}
+        assert drain.state.abandoned == 1
+        assert list((root / "n-0").iterdir()) == []
 
 
 async def test_a_living_writers_open_calls_wait(address: Address, tmp_path: Path) -> None:
@@ -461,13 +498,14 @@ def test_a_worker_killed_at_any_moment_loses_and_doubles_nothing(address: Addres
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("opened_in", ["lines", "slots"])
 def test_a_drain_killed_again_and_again_loses_and_doubles_nothing(
-    address: Address, tmp_path: Path, request: pytest.FixtureRequest
+    address: Address, tmp_path: Path, request: pytest.FixtureRequest, opened_in: str
 ) -> None:
     url = [address.dsn.reveal()] if address.kind == "postgresql" else []
     chance = random.Random(request.node.name)
     ids = []
-    with _process("tests.fakes.spool_writer", str(tmp_path / "spool" / "n-0"), "1500", "20000", "open") as writer:
+    with _process("tests.fakes.spool_writer", str(tmp_path / "spool" / "n-0"), "1500", "20000", opened_in) as writer:
         for _ in range(6):
             with _process("tests.fakes.drain_runner", str(tmp_path / "spool"), str(tmp_path), *url) as drainer:
                 ids += [line.split()[0] for line in _lines_until(writer, 200)]

@@ -41,7 +41,7 @@ class Rules(Struct, kw_only=True, frozen=True):
     budget_status: int | None = None
 
 
-class Amounts(Struct):
+class Amounts(Struct, gc=False):
     """What a call is expected to use."""
 
     nano_usd: int = 0
@@ -140,7 +140,8 @@ class Admission:
         taken = []
         for gauge in account.tokens:
             # The last of a window is given to whoever comes; what it uses beyond that is debt.
-            amount = min(amounts.tokens(gauge), gauge.free)
+            amount = amounts.tokens(gauge)
+            amount = min(amount, gauge.free)
             gauge.free -= amount
             gauge.touched = BUSY_TICKS
             taken.append(amount)

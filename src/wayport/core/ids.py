@@ -2,14 +2,18 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-_HEX = 16
 _POOL = 256
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-_random: list[str] = []
+_MOST_IN_A_MS = 0xFFF
+_RANDOM = (1 << 62) - 1
+_VARIANT = 1 << 63
+_tails: list[str] = []
+"""the last 17 digits of ids to come: the variant's two bits and 62 random ones"""
 _last_ms = 0
 _counter = 0
+_head = ""
+"""the time of the last id, and what follows it in all ids"""
 
 
 def uuid7() -> str:
@@ -17,24 +21,26 @@ def uuid7() -> str:
 
     Ids made by one process sort in the order in which they were made.
     """
-    global _last_ms, _counter  # noqa: PLW0603 (monotonic within the process is the point)
+    global _last_ms, _counter, _head  # noqa: PLW0603 (monotonic within the process is the point)
     now_ms = time.time_ns() // 1_000_000
-    if now_ms <= _last_ms:
+    if now_ms <= _last_ms and _counter < _MOST_IN_A_MS:
         _counter += 1
-        if _counter > 0xFFF:
-            _last_ms += 1
-            _counter = 0
     else:
-        _last_ms = now_ms
+        _last_ms = now_ms if now_ms > _last_ms else _last_ms + 1
         _counter = 0
-    if not _random:
-        # One system call for many ids.
-        pool = os.urandom(8 * _POOL)
-        _random.extend(pool[at : at + 8].hex() for at in range(0, len(pool), 8))
-    random = _random.pop()
-    high = f"{_last_ms:012x}"
-    # The variant's two bits take the place of the first digit's upper two.
-    return f"{high[:8]}-{high[8:]}-7{_counter:03x}-{_VARIANT[random[0]]}{random[1:4]}-{random[4:]}"
+        high = f"{_last_ms:012x}"
+        _head = f"{high[:8]}-{high[8:]}-7"
+    if not _tails:
+        _tails.extend(_random_tails())
+    return f"{_head}{_counter:03x}-{_tails.pop()}"
+
+
+def _random_tails() -> Iterator[str]:
+    # One system call for many ids.
+    pool = os.urandom(8 * _POOL)
+    for at in range(0, len(pool), 8):
+        digits = f"{int.from_bytes(pool[at : at + 8], 'big') & _RANDOM | _VARIANT:016x}"
+        yield f"{digits[:4]}-{digits[4:]}"
 
 
 def random_hex(length: int) -> str:
@@ -42,6 +48,6 @@ def random_hex(length: int) -> str:
 
 
 # A forked process must not hand out the same ids.
-os.register_at_fork(after_in_child=_random.clear)
+os.register_at_fork(after_in_child=_tails.clear)
 
 NewId = Callable[[], str]

@@ -32,7 +32,7 @@ def nano_from_usd(usd: Decimal | float | str) -> int:
 
 def usd_text(nano_usd: int) -> str:
     """Dollars as a plain decimal: no exponent, no trailing zeros, exact to the nano-dollar."""
-    sign = "-" if nano_usd < 0 else ""
-    whole, fraction = divmod(abs(nano_usd), NANO_PER_USD)
-    text = f"{fraction:09d}".rstrip("0")
-    return f"{sign}{whole}.{text}" if text else f"{sign}{whole}"
+    if nano_usd < 0:
+        return f"-{usd_text(-nano_usd)}"
+    digits = f"{nano_usd:010d}"
+    return f"{digits[:-9]}.{digits[-9:]}".rstrip("0").rstrip(".")

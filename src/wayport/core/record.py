@@ -1,4 +1,7 @@
-"""The record of one call: the one source of spend, request log, metrics, traces and callbacks."""
+"""The record of one call: the one source of spend, request log, metrics, traces and callbacks.
+
+None of them can be part of a circle, so the garbage collector is spared the look at them (`gc=False`).
+"""
 
 from typing import Literal
 
@@ -10,7 +13,7 @@ Status = Literal["success", "failure", "cancelled", "cut"]
 """`cancelled`: the client left; `cut`: the stream broke off after content had been sent"""
 
 
-class AttemptRecord(Struct, kw_only=True, omit_defaults=True):
+class AttemptRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     """One try at one deployment."""
 
     deployment: str
@@ -34,7 +37,7 @@ class AttemptRecord(Struct, kw_only=True, omit_defaults=True):
     """an abandoned attempt whose body was sent is estimated, never free by vanishing"""
 
 
-class Decision(Struct, kw_only=True, frozen=True, omit_defaults=True):
+class Decision(Struct, kw_only=True, frozen=True, omit_defaults=True, gc=False):
     """Why a call went where it went: one choice among the deployments of a model."""
 
     model: str
@@ -60,7 +63,7 @@ class CallBodies(Struct, frozen=True, omit_defaults=True):
     response: bytes = b""
 
 
-class CallRecord(Struct, kw_only=True, omit_defaults=True):
+class CallRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     """Times are UTC seconds since the epoch, durations milliseconds, money nano-dollars."""
 
     call_id: str

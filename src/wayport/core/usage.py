@@ -7,7 +7,7 @@ import msgspec
 UsageSource = Literal["reported", "estimated", "none"]
 
 
-class Usage(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Usage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """Token counts of one answer, normalised so that kinds do not overlap in meaning.
 
     `input_tokens` and `output_tokens` are totals: the other kinds are parts of them (Anthropic's separate cache

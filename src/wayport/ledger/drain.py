@@ -24,7 +24,8 @@ from wayport.core.errors import Unavailable
 from wayport.core.record import CallRecord
 from wayport.ledger.bodies import Redaction
 from wayport.ledger.calls import CallLog, Opened, essence
-from wayport.ledger.segment import DONE, LIVE, is_alive, list_spool, read, writer_of
+from wayport.ledger.opens import read_open
+from wayport.ledger.segment import DONE, LIVE, OPEN, is_alive, list_spool, read, writer_of
 from wayport.storage.database import Database
 from wayport.storage.tables import bodies, spool_positions
 
@@ -166,7 +167,7 @@ class Drain:
         batch = self._gather(self._positions)
         for payload in batch.rejected:
             self._reject(payload, "not a record")
-        if batch.records or batch.rejected or (batch.dead and self._any_open):
+        if batch.records or batch.rejected or batch.opening or (batch.dead and self._any_open):
             try:
                 await self._commit(batch.closing, batch.opening, batch)
             except _DATA_ERRORS as error:
@@ -230,6 +231,8 @@ class Drain:
                 finished += 1
             if not living and finished == len(own):
                 batch.dead.append(Writer(directory, writer))
+                under_way = read_open(directory / f"{writer}{OPEN}")
+                batch.opening |= {record.call_id: Opened(writer, record) for record in under_way}
 
     def _gather_segment(self, segment: Path, writer: str, positions: dict[str, int], batch: Batch) -> bool:
         """Reads on in a segment; tells whether its present end is reached."""
@@ -372,6 +375,8 @@ class Drain:
             log.warning("the journal of a dead process ends in half a record", extra={"segment": segment.name})
         for writer in batch.dead:
             with suppress(OSError):
+                # Without the second one nobody would look for the first any more.
+                (writer.directory / f"{writer.name}{OPEN}").unlink(missing_ok=True)
                 (writer.directory / f"{writer.name}{LIVE}").unlink()
             self._on_dead(writer.name)
 

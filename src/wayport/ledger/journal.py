@@ -16,6 +16,7 @@ import msgspec
 from wayport.core.clock import Clock
 from wayport.core.ids import NewId, uuid7
 from wayport.core.record import CallRecord
+from wayport.ledger.opens import OpenCalls
 from wayport.ledger.segment import FRAME, LIVE, MAGIC, SEGMENT, checksum, lock, segment_name
 
 log = logging.getLogger("wayport.journal")
@@ -88,6 +89,10 @@ class Spool:
         self._retired: deque[int] = deque()
         self._synced: tuple[int, int] = (-1, 0)
         self._open_segment()
+        self.opens: OpenCalls | None = None
+        """where calls that are under way are kept; None: in the spool itself"""
+        if sync != "always" and self._live_fd >= 0:
+            self.opens = OpenCalls.beside(directory, self.writer)
         self._thread: threading.Thread | None = None
         if sync == "1s":
             self._thread = threading.Thread(target=self._sync_often, name="spool-sync", daemon=True)
@@ -153,6 +158,8 @@ class Spool:
             self._thread.join()
         if self._sync != "os":
             self.sync_now()
+        if self.opens is not None:
+            self.opens.let_go()
         for fd in (self._fd, self._live_fd, *self._retired):
             if fd >= 0:
                 os.close(fd)
@@ -169,6 +176,11 @@ class Spool:
         if fd >= 0 and state != self._synced:
             self._fdatasync(fd)
             self._synced = state
+            if self.opens is not None:
+                try:
+                    self.opens.sync()
+                except OSError as error:
+                    self._sync_failed(error)
 
     def _sync_often(self) -> None:
         while not self._closed.wait(_SYNC_INTERVAL_S):
@@ -178,8 +190,11 @@ class Spool:
         try:
             os.fdatasync(fd)
         except OSError as error:
-            self._failed_syncs += 1
-            self._complain("the spool cannot be brought to the disk", error=error.strerror)
+            self._sync_failed(error)
+
+    def _sync_failed(self, error: OSError) -> None:
+        self._failed_syncs += 1
+        self._complain("the spool cannot be brought to the disk", error=error.strerror)
 
     # Segments
 

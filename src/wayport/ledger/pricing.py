@@ -47,7 +47,7 @@ class Units(Struct, kw_only=True, frozen=True):
     file_searches: int = 0
 
 
-class Cost(Struct, kw_only=True):
+class Cost(Struct, kw_only=True, gc=False):
     total_nano_usd: int | None
     """None: unpriced"""
     parts: dict[str, int] = field(default_factory=dict)

@@ -29,6 +29,8 @@ SEGMENT = ".wal"
 DONE = ".done"
 """a segment that the database has and that somebody else still reads"""
 LIVE = ".live"
+OPEN = ".open"
+"""calls under way (opens.py)"""
 
 _READ_BYTES = 1024 * 1024
 

@@ -6,19 +6,34 @@ Synchronous where the worker has leased enough; only to lease more, or to wait f
 from collections.abc import Awaitable
 from typing import Literal, Protocol
 
+import msgspec
+
 from wayport.access import refusals
 from wayport.access.admit import Admission, Amounts, Reservation
 from wayport.access.beside import Holders, Who
 from wayport.access.gauges import Account
 from wayport.access.principal import Holder, Principal
 from wayport.core.record import CallRecord
+from wayport.ledger import opens
 from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower
 from wayport.pipeline.call import Call
 from wayport.routing.table import RoutingTable
 
+_ACCOUNTS = 20_000
+
 
 class Spool(Protocol):
     def append(self, record: CallRecord) -> None: ...
+
+
+class Under(Protocol):
+    """Keeps the calls that are under way."""
+
+    def open(self, payload: bytes) -> int:
+        """0: there is no room."""
+        ...
+
+    def close(self, slot: int) -> None: ...
 
 
 class Refusing(Protocol):
@@ -34,6 +49,7 @@ class Admit:
         holders: Holders,
         *,
         journal: Spool | None,
+        under_way: Under | None = None,
         full: Refusing | None = None,
         unpriced: Literal["refuse", "allow"] = "refuse",
         lease_holder: str = "",
@@ -43,6 +59,9 @@ class Admit:
         self.admission = admission
         self._holders = holders
         self._journal = journal
+        self._under_way = under_way
+        self._shared: dict[int, tuple[Account, bytes]] = {}
+        """by the account's identity, which is kept alive with it: what its opening records have in common"""
         self._full = full
         self._allow_unpriced = unpriced == "allow"
         self._lease_holder = lease_holder
@@ -103,38 +122,60 @@ class Admit:
         self._admitted(call, taken)
 
     def _admitted(self, call: Call, taken: Reservation) -> None:
+        """Before anything is sent: should this process die, the call costs what is reserved for it."""
         call.reservation = taken
-        if taken.account.money and self._journal is not None:
-            self._journal.append(self._opening(call, taken))
+        if not taken.account.money or self._journal is None:
+            return
+        if self._under_way is not None:
+            call.open_slot = self._under_way.open(self._packed(call, taken))
+        if not call.open_slot:
+            self._journal.append(msgspec.msgpack.decode(self._packed(call, taken), type=CallRecord))
 
-    def _opening(self, call: Call, taken: Reservation) -> CallRecord:
-        """Written before anything is sent: should this process die, the call costs what is reserved for it."""
+    def _packed(self, call: Call, taken: Reservation) -> bytes:
+        """The opening record."""
         principal: Principal | None = call.principal
         assert principal is not None
-        return CallRecord(
-            call_id=call.id,
-            started_s=call.started_s,
-            ended_s=call.started_s,
+        account = taken.account
+        known = self._shared.get(id(account))
+        if known is None:
+            known = self._share(account, call)
+        tags: list[str] = [*dict.fromkeys((*principal.tags, *call.tags))] if principal.tags else call.tags
+        return opens.whole(
+            known[1],
+            opens.Opening(
+                call_id=call.id,
+                started_s=call.started_s,
+                ended_s=call.started_s,
+                operation=call.operation,
+                route=call.route,
+                client_dialect=call.dialect.name,
+                reserved_nano_usd=taken.nano_usd,
+                end_user=call.end_user,
+                tags=tags,
+                stream=call.stream,
+            ),
+        )
+
+    def _share(self, account: Account, call: Call) -> tuple[Account, bytes]:
+        if len(self._shared) >= _ACCOUNTS:
+            self._shared.clear()
+        principal = account.principal
+        shared = opens.Shared(
             node=self._node,
             worker=self._worker,
-            operation=call.operation,
-            route=call.route,
-            client_dialect=call.dialect.name,
             key_hash=principal.key_hash,
             key_alias=principal.key_alias,
             user_id=principal.user_id,
             team_id=principal.team_id,
             organization_id=principal.organization_id,
             project_id=principal.project_id,
-            end_user=call.end_user,
-            tags=[*dict.fromkeys((*principal.tags, *call.tags))],
             model_asked=call.model_asked,
-            stream=call.stream,
-            opened=True,
-            reserved_nano_usd=taken.nano_usd,
-            budget_windows=taken.account.windows,
+            budget_windows=account.windows,
             lease_holder=self._lease_holder,
+            opened=True,
         )
+        known = self._shared[id(account)] = (account, opens.packed(shared))
+        return known
 
     def settle(self, call: Call, record: CallRecord) -> None:
         """Charges a call that was admitted: what it did not use is given back. Contains no await."""

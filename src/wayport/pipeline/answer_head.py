@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from wayport import __version__
-from wayport.access.gauges import Account
+from wayport.access.gauges import Account, Gauge
 from wayport.core.clock import SystemClock
 from wayport.core.errors import RateLimited, UpstreamFault, WayportError
 from wayport.core.money import usd_text
@@ -18,6 +18,7 @@ STREAM = b"content-type: %b\r\ncache-control: no-cache\r\nx-accel-buffering: no\
 _BAD = str.maketrans({"\r": None, "\n": None, "\0": None})
 _VERSION = __version__.encode()
 _NAMES_BYTES = 1024
+_DAY_S = 86_400
 
 steady_s = SystemClock.steady_s
 
@@ -74,18 +75,29 @@ def limit_lines(account: Account) -> bytes:
     """What is left of the tightest limit on requests, and of that on tokens, as OpenAI's clients read it."""
     now_s = steady_s()
     lines = b""
-    for kind, gauges in ((b"requests", account.requests), (b"tokens", account.tokens)):
-        if gauges:
-            left, gauge = min(((g.free + g.left, g) for g in gauges), key=lambda pair: pair[0])
-            lines += b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %ds\r\n" % (
-                kind,
-                gauge.limit,
-                kind,
-                max(0, left),
-                kind,
-                max(0, min(gauge.ends_s - now_s, 86_400)),
-            )
+    if account.requests:
+        lines = _lines_of(_REQUESTS, account.requests, now_s)
+    if account.tokens:
+        lines += _lines_of(_TOKENS, account.tokens, now_s)
     return lines
+
+
+_REQUESTS, _TOKENS = (
+    b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%ds\r\n" % (kind, kind, kind)
+    for kind in (b"requests", b"tokens")
+)
+
+
+def _lines_of(form: bytes, gauges: Sequence[Gauge], now_s: float) -> bytes:
+    tightest = gauges[0]
+    left = tightest.free + tightest.left
+    for gauge in gauges[1:]:
+        if gauge.free + gauge.left < left:
+            tightest, left = gauge, gauge.free + gauge.left
+    reset_s = tightest.ends_s - now_s
+    # An endless window has no end to tell.
+    reset_s = 0 if reset_s < 0 else _DAY_S if reset_s > _DAY_S else int(reset_s)
+    return form % (tightest.limit, max(0, left), reset_s)
 
 
 @lru_cache(4096)

@@ -39,6 +39,8 @@ _CHOICES: dict[DialectName, tuple[str, ...]] = {
     "gemini_content": ("candidateCount",),
 }
 _GEMINI = "generationConfig"
+_SIZING = {name: frozenset((*LIMIT_FIELDS[name], *_CHOICES.get(name, ()))) for name in LIMIT_FIELDS}
+"""fields that say how long and how many the answers may be; most calls have none of them"""
 
 _whole = msgspec.json.Decoder(int | None).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -213,6 +215,9 @@ def _asked(call: Call) -> tuple[int | None, int]:
             fields = _fields(inner)
         except msgspec.DecodeError:
             return None, 1
+    sizing = _SIZING.get(dialect)
+    if sizing is None or sizing.isdisjoint(fields):
+        return None, 1
     limit: int | None = None
     for name in LIMIT_FIELDS.get(dialect, ()):
         stated = _number(fields.get(name))

@@ -80,6 +80,7 @@ class Call:
         "model_asked",
         "neutral",
         "neutral_with",
+        "open_slot",
         "operation",
         "parent_span_id",
         "plan",
@@ -153,6 +154,8 @@ class Call:
         self.plan: Plan | None = None
         self.reservation: Reservation | None = None
         """what it has taken of its limits and budgets"""
+        self.open_slot = 0
+        """where it stands among the calls under way; 0: nowhere"""
         self.charged: Reservation | None = None
         """the same, once it has been settled"""
         self.lowered_to: int | None = None

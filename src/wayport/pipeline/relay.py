@@ -40,6 +40,7 @@ _KEEPALIVE_S = 10.0
 _TRAIL_S = 5.0
 """how long after its last event an upstream may leave its stream open: the connection is kept if it ends within it"""
 _BYTES_PER_TOKEN = 4
+_CONTENT = Glance.CONTENT
 
 
 class Settle(Protocol):
@@ -213,18 +214,18 @@ class PassthroughRelay(StreamRelay):
     def on_bytes(self, data: bytes) -> None:
         if self.ended:
             return
+        events = self._splitter.feed(data)
+        if len(events) == 1 and self.opened and self._glance(events[0]) is _CONTENT:
+            # Nearly all of a stream.
+            self.client.write(self._content(events[0]))
+            return
         out: list[bytes] = []
-        for event in self._splitter.feed(data):
+        for event in events:
             kind = self._glance(event)
-            if kind is Glance.CONTENT:
-                self._events += 1
-                size = len(event)
-                self.call.content_bytes += size
-                self._smallest = min(self._smallest, size)
+            if kind is _CONTENT:
                 if not self.opened:
                     self._open()
-                out.append(self._patch(event, model=self._model, keep_usage=self._keep_usage))
-                self._tail = [event]
+                out.append(self._content(event))
                 continue
             if kind is Glance.ERROR:
                 if out:
@@ -252,6 +253,16 @@ class PassthroughRelay(StreamRelay):
                 self._hold(patched)
         if out:
             self.client.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _content(self, event: bytes) -> bytes:
+        """An event that says something: counted, and as the client gets it."""
+        self._events += 1
+        size = len(event)
+        self.call.content_bytes += size
+        if size < self._smallest:  # noqa: PLR1730 (the call of a built-in, a million times)
+            self._smallest = size
+        self._tail = [event]
+        return self._patch(event, model=self._model, keep_usage=self._keep_usage)
 
     def _take_usage(self) -> None:
         call = self.call

@@ -24,6 +24,12 @@ class Journal(Protocol):
     def append(self, record: CallRecord) -> None: ...
 
 
+class UnderWay(Protocol):
+    """Where calls that a budget bounds are kept until their end."""
+
+    def close(self, slot: int) -> None: ...
+
+
 class Sink(Protocol):
     """Is told of every record, at once; must not block."""
 
@@ -43,6 +49,7 @@ class Settlement:
         worker: int = 0,
         charge: Callable[[Call, CallRecord], None] | None = None,
         targets: TargetBudgets | None = None,
+        under_way: UnderWay | None = None,
     ) -> None:
         """`charge`: gives back what the call took of its limits and did not use."""
         self._journal = journal
@@ -50,6 +57,7 @@ class Settlement:
         self._clock = clock
         self._charge = charge
         self._targets = targets
+        self._under_way = under_way
         self._node = node
         self._worker = worker
         self.refused = 0
@@ -80,6 +88,8 @@ class Settlement:
             self._targets.charge(record, deployment)
         if self._journal is not None:
             self._journal.append(record)
+        if call.open_slot and self._under_way is not None:
+            self._under_way.close(call.open_slot)
         for sink in self._sinks:
             sink.add(record)
 

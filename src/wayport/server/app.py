@@ -31,7 +31,7 @@ from wayport.core.thought import ThoughtStore
 from wayport.core.turn import TurnStore
 from wayport.dialects.registry import DIALECTS
 from wayport.observe.callbacks.registry import traced_share
-from wayport.pipeline.admission import Admit, Refusing
+from wayport.pipeline.admission import Admit, Refusing, Under
 from wayport.pipeline.attempt import Attempt
 from wayport.pipeline.bodies import Bodies, Whose
 from wayport.pipeline.call import Call
@@ -82,6 +82,7 @@ class Worker:
         lender: Lender | None = None,
         holders: HolderSource | None = None,
         full: Refusing | None = None,
+        under_way: Under | None = None,
         lease_holder: str = "",
         node: str = "",
         number: int = 0,
@@ -89,7 +90,9 @@ class Worker:
         random: Random | None = None,
         hold_max_s: float = 10.0,
     ) -> None:
-        """`lender`: whom limits and budgets are leased from; None: nobody else uses them. `full`: whether the journal is."""
+        """`lender`: whom limits and budgets are leased from; None: nobody else uses them. `full`: whether the journal is.
+        `under_way`: keeps calls that a budget bounds until their end; None: the journal does.
+        """
         server = settings.server
         self.settings = settings
         self.clock = clock
@@ -131,6 +134,7 @@ class Worker:
             self.admission,
             self.holders,
             journal=journal,
+            under_way=under_way,
             full=full,
             unpriced=settings.limits.unpriced,
             lease_holder=lease_holder,
@@ -153,6 +157,7 @@ class Worker:
             worker=number,
             charge=self.admit.settle,
             targets=self.target_budgets,
+            under_way=under_way,
         )
         self.conversations = conversations
         credentials = Credentials(signer_of)

@@ -87,6 +87,7 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             lender=control,
             holders=control,
             full=spool,
+            under_way=spool.opens,
             lease_holder=spool.writer,
             node=given.node,
             number=given.worker,

@@ -1,0 +1,144 @@
+"""The calls of one process that are under way and would cost a budget something should the process die.
+
+    spool/<node>-<worker>/<writer>.open    header, then slots: length, CRC-32, MessagePack of an opening record
+
+A call takes a slot before anything is sent for it and leaves the slot when its own record is in the spool. The file is
+mapped into memory: both are a copy of some hundred bytes and no system call, and what is copied is in the kernel's hands,
+so that `kill -9` loses none of it. Its blocks are allocated when it is made; a disk that fills up later cannot hurt it.
+"""
+
+import mmap
+import os
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from wayport.core.record import CallRecord
+from wayport.ledger.segment import FRAME, FRAME_BYTES, OPEN, checksum
+
+MAGIC = b"WAYOPN1\n"
+SLOT_BYTES = 1024
+SLOTS = 4096
+"""more calls under way than this, and larger records, are written into the spool itself"""
+
+_ROOM = SLOT_BYTES - FRAME_BYTES
+_EMPTY = b"\0\0\0\0"
+_MAP = 0x80
+"""MessagePack's mark of a map of up to 15 entries"""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(CallRecord).decode
+
+
+class OpenCalls:
+    """The slots of one process. Not for use by several threads, but for `sync`."""
+
+    def __init__(self, path: Path, *, slots: int = SLOTS) -> None:
+        """Creates the file. Raises `OSError` where its blocks cannot be had."""
+        size = SLOT_BYTES * (slots + 1)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            # Without blocks of its own a mapped page that is written to a full disk would kill the process.
+            os.posix_fallocate(self._fd, 0, size)
+            self._pages = mmap.mmap(self._fd, size)
+            self._pages[: len(MAGIC)] = MAGIC
+        except (OSError, ValueError):
+            os.close(self._fd)
+            path.unlink(missing_ok=True)
+            raise
+        # The lowest first, and the last one left is the next one taken: few pages are ever touched.
+        self._free = list(range(slots * SLOT_BYTES, 0, -SLOT_BYTES))
+
+    def open(self, payload: bytes) -> int:
+        """Keeps an opening record; returns its slot, or 0 where there is no room for it."""
+        length = len(payload)
+        if length > _ROOM or not self._free:
+            return 0
+        slot = self._free.pop()
+        self._pages[slot : slot + FRAME_BYTES + length] = FRAME.pack(length, checksum(payload, length)) + payload
+        return slot
+
+    def close(self, slot: int) -> None:
+        """The call's own record is in the spool."""
+        self._pages[slot : slot + 4] = _EMPTY
+        self._free.append(slot)
+
+    def sync(self) -> None:
+        """Brings the slots to the disk. Raises `OSError`."""
+        os.fdatasync(self._fd)
+
+    def let_go(self) -> None:
+        self._pages.close()
+        os.close(self._fd)
+
+    @classmethod
+    def beside(cls, directory: Path, writer: str) -> Self | None:
+        """Those of a writer of the spool; None where the file cannot be made: opening records go into the spool then."""
+        try:
+            return cls(directory / f"{writer}{OPEN}")
+        except OSError:
+            return None
+
+
+def read_open(path: Path) -> list[CallRecord]:
+    """The opening records of calls that had no end when their process died. A half-written slot was never acted on."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    found: list[CallRecord] = []
+    if not data.startswith(MAGIC):
+        return found
+    for slot in range(SLOT_BYTES, len(data), SLOT_BYTES):
+        length, expected = FRAME.unpack_from(data, slot)
+        payload = data[slot + FRAME_BYTES : slot + FRAME_BYTES + length]
+        if 0 < length <= _ROOM and checksum(payload, length) == expected:
+            try:
+                found.append(_decode(payload))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+    return found
+
+
+class Opening(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """What is a call's own in its opening record. The fields are those of `CallRecord`, 14 at most."""
+
+    call_id: str
+    started_s: float
+    ended_s: float
+    operation: str
+    route: str
+    client_dialect: str
+    reserved_nano_usd: int
+    end_user: str | None = None
+    tags: list[str] = []
+    stream: bool = False
+
+
+class Shared(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What all calls of one principal to one model share in their opening records. 14 fields at most."""
+
+    node: str
+    worker: int
+    key_hash: str | None
+    key_alias: str | None
+    user_id: str | None
+    team_id: str | None
+    organization_id: str | None
+    project_id: str | None
+    model_asked: str
+    budget_windows: tuple[str, ...]
+    lease_holder: str
+    opened: bool
+
+
+def packed(shared: Shared) -> bytes:
+    """To be kept, and completed by `whole` call by call."""
+    return _encode(shared)
+
+
+def whole(shared: bytes, opening: Opening) -> bytes:
+    """An opening record as MessagePack: the entries of two small maps in one."""
+    own = _encode(opening)
+    return b"\xde\0%c%b%b" % (shared[0] + own[0] - 2 * _MAP, shared[1:], own[1:])

@@ -1,0 +1,82 @@
+"""The calls under way of a process, kept so that its death cannot make them free."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.fakes.records import call_record
+
+from wayport.core.record import CallRecord
+from wayport.ledger import opens
+from wayport.ledger.opens import SLOT_BYTES, OpenCalls, read_open
+
+
+def _packed(call_id: str) -> bytes:
+    return msgspec.msgpack.encode(msgspec.structs.replace(call_record(call_id=call_id), opened=True))
+
+
+def _ids(path: Path) -> set[str]:
+    return {record.call_id for record in read_open(path)}
+
+
+def test_what_is_open_can_be_read_by_others_and_what_is_closed_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "w.open"
+    calls = OpenCalls(path)
+    slots = {name: calls.open(_packed(name)) for name in ("one", "two", "three")}
+    assert all(slots.values())
+    assert _ids(path) == {"one", "two", "three"}
+    calls.close(slots["two"])
+    assert _ids(path) == {"one", "three"}
+    assert calls.open(_packed("four")) == slots["two"], "the place that was left is the next one taken"
+    assert _ids(path) == {"one", "three", "four"}
+    calls.let_go()
+    assert _ids(path) == {"one", "three", "four"}
+
+
+def test_a_shorter_record_leaves_nothing_of_the_one_before_it(tmp_path: Path) -> None:
+    calls = OpenCalls(tmp_path / "w.open", slots=1)
+    calls.close(calls.open(_packed("a" * 200)))
+    assert calls.open(_packed("b"))
+    assert _ids(tmp_path / "w.open") == {"b"}
+
+
+def test_where_there_is_no_room_it_says_so(tmp_path: Path) -> None:
+    calls = OpenCalls(tmp_path / "w.open", slots=2)
+    assert calls.open(b"x" * SLOT_BYTES) == 0, "larger than a place"
+    assert calls.open(_packed("one"))
+    assert calls.open(_packed("two"))
+    assert calls.open(_packed("three")) == 0, "more calls than places"
+    assert _ids(tmp_path / "w.open") == {"one", "two"}
+
+
+@pytest.mark.parametrize("wrong", [b"", b"something else entirely"])
+def test_a_file_that_is_none_of_ours_holds_no_calls(tmp_path: Path, wrong: bytes) -> None:
+    (tmp_path / "w.open").write_bytes(wrong)
+    assert read_open(tmp_path / "w.open") == []
+    assert read_open(tmp_path / "absent.open") == []
+
+
+def test_its_blocks_are_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
+    """Else a disk that fills up later would kill the process at its next call."""
+    OpenCalls(tmp_path / "w.open", slots=64)
+    assert (tmp_path / "w.open").stat().st_blocks * 512 >= 64 * SLOT_BYTES
+
+
+def test_where_the_file_cannot_be_made_there_is_none(tmp_path: Path) -> None:
+    assert OpenCalls.beside(tmp_path / "absent", "w") is None
+
+
+@pytest.mark.parametrize("end_user", [None, "customer"])
+@pytest.mark.parametrize("team_id", [None, "team"])
+def test_a_record_made_of_two_parts_reads_like_one(end_user: str | None, team_id: str | None) -> None:
+    shared = opens.Shared(
+        node="n1", worker=3, key_hash="k", key_alias=None, user_id="u", team_id=team_id, organization_id=None,
+        project_id=None, model_asked="gpt", budget_windows=("key:k|usd/30d@0", "team:t|usd/1d@7"), lease_holder="w",
+        opened=True,
+    )  # fmt: skip
+    own = opens.Opening(
+        call_id="c", started_s=1.5, ended_s=1.5, operation="chat", route="/v1/chat/completions",
+        client_dialect="openai_chat", reserved_nano_usd=77, end_user=end_user, tags=["a"], stream=True,
+    )  # fmt: skip
+    whole = msgspec.msgpack.decode(opens.whole(opens.packed(shared), own), type=CallRecord)
+    assert whole == CallRecord(**msgspec.structs.asdict(shared), **msgspec.structs.asdict(own))
