@@ -40,6 +40,13 @@ PROVIDERS = {
 }
 """the source's provider ids that we call otherwise"""
 
+PEAK_HOURS = {3_600, 21_600}
+"""DeepSeek's begin at 01:00 and 06:00 UTC, "Monday through Friday" (api-docs.deepseek.com/quick_start/pricing, read
+2026-11-20); that Chinese holidays are off-peak as well is left out, as they are decreed year by year"""
+
+SMALLEST_SEARCH = {"sonar": 5_000_000, "sonar-pro": 6_000_000, "sonar-reasoning-pro": 6_000_000}
+"""nano-dollars a request (docs.perplexity.ai/getting-started/pricing, read 2026-11-20)"""
+
 LEFT_OUT = {"openai-decisions", "typesafe", "elevenlabs", "cursor"}
 """not reachable as chat or embeddings with a base URL and a credential"""
 
@@ -146,7 +153,8 @@ def price_on(model: genai.ModelInfo, day: date | None) -> Price:
             condition = conditional.constraint
             if isinstance(condition, genai.TimeOfDateConstraint):
                 start_s, end_s = seconds(condition.start_time), seconds(condition.end_time)
-                hours.insert(0, Hours(start_s=start_s, end_s=end_s, rates=rates_at(figures_of(conditional.prices), 0)))
+                rates = rates_at(figures_of(conditional.prices), 0)
+                hours.insert(0, Hours(start_s=start_s, end_s=end_s, rates=rates, workdays=start_s in PEAK_HOURS))
             elif condition is None or (day is not None and condition.start_date <= day):
                 figures = figures_of(conditional.prices)
                 break
@@ -190,7 +198,12 @@ def complete(price: Price, model: genai.ModelInfo, provider: str) -> Price:
         rates = msgspec.structs.replace(rates, cache_write_1h=2 * (rates.input or 0))
     # Groq bills ten seconds of audio at least.
     shortest = 10 if provider == "groq" and price.per_hour_nano_usd else 0
-    return msgspec.structs.replace(price, rates=rates, min_billed_seconds=shortest)
+    price = msgspec.structs.replace(price, rates=rates, min_billed_seconds=shortest)
+    # The source has Perplexity's fee for the largest search; who asks for no size has the smallest. What a call really
+    # cost stands in its answer.
+    if provider == "perplexity" and (fee := SMALLEST_SEARCH.get(model.id)) is not None:
+        price = msgspec.structs.replace(price, per_request_nano_usd=fee)
+    return price
 
 
 # --------------------------------------------------------------------------------------------------- names of a model

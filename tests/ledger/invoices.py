@@ -1,6 +1,23 @@
 """What calls cost by the published prices, worked out by hand, part by part: `tokens × dollars per million tokens`.
 
 Amounts are nano-dollars. A price of $1 per million tokens is 1,000 nano-dollars a token; each part is rounded half up.
+
+Where the prices are published. They hold on `DAY`, which was the day on which they were last compared with these pages (by the
+facts in genai-prices 0.2.3 of 2026-11, where nothing else is said):
+
+* OpenAI: developers.openai.com/api/docs/pricing. Read again, in resellers' copies: gpt-5.4 (twice the input and one and a half times the output above
+  272,000 tokens), gpt-5.6-sol ($4/$0.40/$20 since 2026-08-21, "at least through 2026-11-21"; $5/$30 before). Azure: the same prices, azure.microsoft.com/pricing/details/cognitive-services/openai-service
+* Anthropic: platform.claude.com/docs/en/about-claude/pricing and …/models/*/overview. Read again: the cache at 1.25 times (5 minutes), twice (1 hour) and
+  a tenth of the input, batch at half, Haiku 5.5 ($0.10/$0.50, five times that above 100,000 tokens), Opus 4.8 ($5/$25, fast $10/$50)
+* Google: ai.google.dev/gemini-api/docs/pricing, cloud.google.com/vertex-ai/generative-ai/pricing
+* Amazon: aws.amazon.com/bedrock/pricing (a tenth more for regional endpoints of Claude from 4.5 on)
+* DeepSeek: api-docs.deepseek.com/quick_start/pricing, as of 2026-11-15. Read again: peak hours 01:00–04:00 and 06:00–10:00 UTC from Monday to
+  Friday at twice the price
+* Perplexity: docs.perplexity.ai/getting-started/pricing. Read again: $5, $8 and $12 per 1,000 requests of sonar by search size, low unless asked for
+* Groq: console.groq.com/docs/models (ten seconds of audio at least) · Mistral: mistral.ai/pricing/api · xAI: docs.x.ai/docs/models · Cohere:
+  cohere.com/pricing (rerank $2 per 1,000) · OpenRouter: openrouter.ai/models · Together: together.ai/pricing · Fireworks: fireworks.ai/pricing ·
+  Cerebras: cerebras.ai/pricing · Replicate: replicate.com/meta/llama-2-70b-chat · Moonshot: platform.kimi.ai/docs/pricing/chat · Z.ai:
+  docs.z.ai/guides/overview/pricing · Voyage: docs.voyageai.com/docs/pricing · Hugging Face: router.huggingface.co/v1/models
 """
 
 from datetime import date
@@ -23,6 +40,8 @@ class Invoice(Struct, frozen=True):
     units: Units | None = None
     at: str | None = None
     """time of the day, UTC"""
+    days_later: int = 0
+    """than `DAY`, a Friday"""
     parts: dict[str, int] = {}
     total: int = 0
 
@@ -345,6 +364,16 @@ INVOICES = [
             "input": 150_000,  # 1,000 tokens × $0.15/M
             "output": 600_000,  # 1,000 tokens × $0.60/M
         }, total=774_000),
+    Invoice("no peak on a Saturday", "deepseek", "deepseek-flash",
+        Usage(input_tokens=9000, output_tokens=1000, cache_read_tokens=8000), at="06:00:00", days_later=1, parts={
+            "cache_read": 24_000,  # 8,000 tokens × $0.003/M
+            "input": 150_000,  # 1,000 tokens × $0.15/M
+            "output": 600_000,  # 1,000 tokens × $0.60/M
+        }, total=774_000),
+    Invoice("Nova's vectors", "bedrock", "amazon.nova-2-multimodal-embeddings-v1:0",
+        Usage(input_tokens=12_000), parts={
+            "input": 1_620_000,  # 12,000 tokens × $0.135/M
+        }, total=1_620_000),
     Invoice("peak hour", "deepseek", "deepseek-flash",
         Usage(input_tokens=9000, output_tokens=1000, cache_read_tokens=8000), at="06:00:00", parts={
             "cache_read": 48_000,  # 8,000 tokens × $0.006/M
@@ -403,8 +432,8 @@ INVOICES = [
         Usage(input_tokens=15, output_tokens=285), parts={
             "input": 15_000,  # 15 tokens × $1/M
             "output": 285_000,  # 285 tokens × $1/M
-            "request": 12_000_000,  # 1 × $0.012
-        }, total=12_300_000),
+            "request": 5_000_000,  # 1 × $0.005: no search size is asked for, and the smallest is the default
+        }, total=5_300_000),
     Invoice("reasoning at its own price", "perplexity", "sonar-deep-research",
         Usage(input_tokens=100, output_tokens=80_000, reasoning_tokens=70_000, web_search_requests=30), parts={
             "input": 200_000,  # 100 tokens × $2/M

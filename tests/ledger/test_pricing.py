@@ -1,6 +1,6 @@
 """Invoices agree with the published prices, and the laws of pricing hold for whatever is thrown at them."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,8 @@ from wayport.ledger.pricing import cost, upper_bound
 def at_s(invoice: Invoice) -> float | None:
     if invoice.at is None:
         return None
-    return datetime.combine(DAY, time.fromisoformat(invoice.at), tzinfo=UTC).timestamp()
+    day = DAY + timedelta(days=invoice.days_later)
+    return datetime.combine(day, time.fromisoformat(invoice.at), tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize("invoice", INVOICES, ids=lambda invoice: f"{invoice.provider}: {invoice.name}")

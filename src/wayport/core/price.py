@@ -32,7 +32,7 @@ class Tier(Struct, kw_only=True, frozen=True):
 
 
 class Hours(Struct, kw_only=True, frozen=True):
-    """Rates that replace the ordinary ones between two times of each day (peak and off-peak prices).
+    """Rates that replace the ordinary ones between two times of a day (peak and off-peak prices).
 
     Seconds of the UTC day; an end before the start runs over midnight.
     """
@@ -40,6 +40,8 @@ class Hours(Struct, kw_only=True, frozen=True):
     start_s: int
     end_s: int
     rates: Rates
+    workdays: bool = False
+    """from Monday to Friday only (UTC)"""
 
 
 class Price(Struct, kw_only=True, frozen=True, omit_defaults=True):

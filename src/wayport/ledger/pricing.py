@@ -226,11 +226,13 @@ def _bills_units(price: Price) -> bool:
 def _rates_of(price: Price, input_tokens: int, service_tier: str | None, at_s: float | None) -> Rates:
     rates = _tiered(price.rates, price.tiers, input_tokens)
     if price.hours and at_s is not None:
-        second = int(at_s) % _DAY_S
+        day, second = divmod(int(at_s), _DAY_S)
+        # The first of January 1970 was a Thursday.
+        weekend = (day + 3) % 7 >= 5
         for hours in price.hours:
             start_s, end_s = hours.start_s, hours.end_s
             inside = start_s <= second < end_s if start_s < end_s else second >= start_s or second < end_s
-            if inside:
+            if inside and not (hours.workdays and weekend):
                 rates = _over(rates, hours.rates)
     if service_tier is not None and service_tier not in _ORDINARY and (own := price.service_tiers.get(service_tier)):
         rates = _over(rates, _tiered(own, price.service_tier_tiers.get(service_tier, ()), input_tokens))
