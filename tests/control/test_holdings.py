@@ -8,8 +8,10 @@ from tests.fakes.databases import opened
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.records import call_record
 
+from wayport.config.observing import AlertSettings
 from wayport.control.holdings import Holdings
 from wayport.ledger.calls import CallLog
+from wayport.observe.alerts import Alerts
 from wayport.storage.address import Address, read_address
 from wayport.storage.tables import budget_spend, keys, projects, teams
 
@@ -57,6 +59,24 @@ async def test_a_project_counts_what_its_calls_cost(address: Address) -> None:
             await connection.execute(sa.insert(projects), [{**_PLAIN, **project}])
         (held,) = await Holdings(database, clock=clock, calendar=False).all()
     assert (held.holder, held.shown, held.spent_nano_usd) == ("project:p", "Search", 3_000_000_000)
+
+
+async def test_a_soft_budget_is_told_and_binds_nobody(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with opened(read_address(None, tmp_path), clock) as database:
+        async with database.write() as connection:
+            await CallLog(database, clock=clock).add(connection, [call_record(cost_nano_usd=3_000_000_000)])
+            key = {"key_hash": "a" * 64, "key_name": "x", "key_alias": "ci", "limits": {"soft_budget": 2.5}}
+            await connection.execute(sa.insert(keys), [{**_PLAIN, **_LISTS, **key}])
+        found = await Holdings(database, clock=clock, calendar=False, shared=lambda: {"": {"max_budget": 9.0}}).all()
+    assert [(held.holder, held.soft, held.budget_nano_usd) for held in found] == [
+        (f"key:{'a' * 64}", True, 2_500_000_000),
+        ("gateway:", False, 9_000_000_000),
+    ]
+    alerts = Alerts(AlertSettings(), clock=clock)
+    alerts.look_at_budgets(found)
+    (alert,) = alerts.take()
+    assert (alert.kind, alert.details["holder"]) == ("soft_budget", f"key:{'a' * 64}")
 
 
 async def test_a_duration_that_is_none_breaks_nothing(tmp_path: Path) -> None:

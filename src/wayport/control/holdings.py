@@ -1,6 +1,6 @@
 """Everybody with a budget and what is spent of it in its present window; and the names that people know holders by."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from wayport.core.clock import Clock
 from wayport.core.errors import BadRequest
 from wayport.observe.alerts import Holding
 from wayport.storage.database import Database
-from wayport.storage.tables import budget_spend, keys, organizations, projects, spend, teams, users
+from wayport.storage.tables import budget_spend, customers, keys, organizations, projects, spend, tags, teams, users
 
 _TABLES: tuple[tuple[Scope, Table, str, str], ...] = (
     ("key", keys, "key_hash", "key_alias"),
@@ -21,6 +21,8 @@ _TABLES: tuple[tuple[Scope, Table, str, str], ...] = (
     ("team", teams, "id", "alias"),
     ("project", projects, "id", "alias"),
     ("organization", organizations, "id", "alias"),
+    ("end_user", customers, "id", "alias"),
+    ("tag", tags, "id", "id"),
 )
 
 
@@ -49,7 +51,7 @@ class Holdings:
         self._calendar = calendar
 
     async def all(self) -> list[Holding]:
-        """Of keys, users, teams, projects and organisations, of models and of the gateway. Raises `Unavailable`."""
+        """Of everybody who may have one but members of teams, of models and of the gateway. Raises `Unavailable`."""
         now_s = self._clock.now_s()
         found: list[Holding] = []
         held: list[tuple[Scope, str, str | None, Mapping[str, Any]]] = []
@@ -68,7 +70,7 @@ class Holdings:
             for name, limits in self._shared().items()
         ]
         for scope, holder_id, name, limits in held:
-            for budget, most in self._budgets(scope, holder_id, limits, now_s):
+            for budget, most, soft in self._budgets(scope, holder_id, limits, now_s):
                 spent = _spent(scope, holder_id, budget, now_s, in_all=in_all, in_window=in_window)
                 found.append(
                     Holding(
@@ -77,6 +79,7 @@ class Holdings:
                         spent_nano_usd=spent,
                         budget_nano_usd=most,
                         period=budget.duration or "",
+                        soft=soft,
                     )
                 )
         return found
@@ -90,16 +93,16 @@ class Holdings:
 
     def _budgets(
         self, scope: Scope, holder_id: str, limits: Mapping[str, Any], now_s: float
-    ) -> Sequence[tuple[Budget, int]]:
-        """Those that bind all of its calls, and how much each allows now."""
+    ) -> Iterator[tuple[Budget, int, bool]]:
+        """Those that concern all of its calls, how much each allows now, and whether it only warns."""
         holder = holder_of(scope, holder_id, limits, calendar=self._calendar)
-        if holder is None:
-            return ()
-        return [
-            (budget, most)
-            for budget in holder.budgets
-            if budget.model is None and (most := limit_at(budget, now_s)) is not None
-        ]
+        for budget in holder.budgets if holder is not None else ():
+            if budget.model is not None:
+                continue
+            if (most := limit_at(budget, now_s)) is not None:
+                yield budget, most, False
+            if budget.soft_nano_usd is not None:
+                yield budget, budget.soft_nano_usd, True
 
 
 def _spent(

@@ -244,7 +244,7 @@ class Observing:
         told: dict[str, list[dict[str, str]]] = {}
         for each in held:
             scope, _, holder = each.holder.partition(":")
-            if scope not in _BUDGET_LABELS:
+            if scope not in _BUDGET_LABELS or each.soft:
                 continue
             labels = _BUDGET_LABELS[scope](holder, each.shown)
             name = {"key": "api_key", "organization": "org"}.get(scope, scope)

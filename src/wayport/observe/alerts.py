@@ -29,7 +29,7 @@ _LEAST_NANO_USD = 1_000_000_000
 
 class Alert(Struct, frozen=True, kw_only=True):
     kind: str
-    """`budget`, `error_rate`, `slow_deployment`, `breaker_open`, `unpriced_model`, `journal`, `anomaly`,
+    """`budget`, `soft_budget`, `error_rate`, `slow_deployment`, `breaker_open`, `unpriced_model`, `journal`, `anomaly`,
     `key_rotated`"""
     subject: str
     """whom it is about: a model, a deployment, `key:…`"""
@@ -48,6 +48,8 @@ class Holding(Struct, frozen=True, kw_only=True):
     budget_nano_usd: int
     period: str = ""
     """`30d`; empty: for good"""
+    soft: bool = False
+    """it only warns"""
 
 
 class Hours(Struct, frozen=True, kw_only=True):
@@ -183,11 +185,12 @@ class Alerts:
             if held.budget_nano_usd <= 0:
                 continue
             share = held.spent_nano_usd / held.budget_nano_usd
-            crossed = [limit for limit in self._settings.budget_shares if share >= limit]
+            shares = (1.0,) if held.soft else self._settings.budget_shares
+            crossed = [limit for limit in shares if share >= limit]
             if crossed:
                 spent, budget = usd_text(held.spent_nano_usd), usd_text(held.budget_nano_usd)
                 self._tell(
-                    "budget",
+                    "soft_budget" if held.soft else "budget",
                     f"{held.holder}/{held.period}@{crossed[-1]:g}",
                     f"{held.shown} has spent ${spent} of ${budget} ({share:.0%}){f' within {held.period}' if held.period else ''}.",
                     holder=held.holder,
