@@ -1,3 +1,4 @@
 from tests.fakes.databases import postgresql
+from tests.fakes.nodes import shared
 
-__all__ = ["postgresql"]
+__all__ = ["postgresql", "shared"]

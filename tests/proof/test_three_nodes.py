@@ -1,52 +1,19 @@
 """Three nodes on one PostgreSQL, with Redis and without; one of them is killed and started again in the middle."""
 
 import asyncio
-import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 from tests.fakes.databases import opened
-from tests.fakes.served import Served, serving
+from tests.fakes.nodes import MASTER, make_key, nodes
+from tests.fakes.served import serving
 from tests.fakes.upstream import Upstream
 from tests.proof.spending import COST, WORST_TOKENS, Biller, Result, config, storm
 
 from wayport.storage.address import read_address
 from wayport.storage.tables import budget_spend, calls
-
-MASTER = "sk-master-of-the-three-nodes"
-# The tests' own setting is no setting of Wayport.
-REDIS = os.environ.get("WAYPORT_TEST_REDIS_URL", "redis://127.0.0.1:6379/15")  # noqa: TID251
-
-
-@asynccontextmanager
-async def nodes(
-    directory: Path, upstream: Upstream, environ: dict[str, str], count: int
-) -> AsyncIterator[list[Served]]:
-    file = directory / "config.yaml"
-    file.write_text(config(upstream))
-    environ = {"WAYPORT_MASTER_KEY": MASTER, **environ}
-    async with AsyncExitStack() as stack:
-        found = [
-            await stack.enter_async_context(serving(directory / f"n{n}", "--config", str(file), environ=environ))
-            for n in range(count)
-        ]
-        for node in found:
-            node.http.headers["authorization"] = f"Bearer {MASTER}"
-            async with asyncio.timeout(30):
-                while (await node.http.get("/key/list")).status_code != 200:
-                    await asyncio.sleep(0.05)
-        yield found
-
-
-async def make_key(node: Served, **fields: object) -> str:
-    answer = await node.http.post("/key/generate", json=fields)
-    assert answer.status_code == 200, answer.text
-    key: str = answer.json()["key"]
-    return key
 
 
 async def drained(url: str, directory: Path, *, served: int) -> int:
@@ -63,15 +30,10 @@ async def drained(url: str, directory: Path, *, served: int) -> int:
             await asyncio.sleep(0.05)
 
 
-@pytest.fixture(params=["redis", "postgresql"])
-def shared(request: pytest.FixtureRequest) -> dict[str, str]:
-    return {"REDIS_URL": REDIS} if request.param == "redis" else {}
-
-
 async def run(directory: Path, url: str, shared: dict[str, str], *, calls: int, affordable: int, kill: bool) -> None:
     biller = Biller(failing=0.05)
     environ = {"DATABASE_URL": url, **shared}
-    async with Upstream(biller.script()) as upstream, nodes(directory, upstream, environ, 3) as running:
+    async with Upstream(biller.script()) as upstream, nodes(directory, config(upstream), environ, 3) as running:
         key = await make_key(running[0], max_budget=affordable * COST / 1e9, budget_duration="30d")
         limited = await make_key(running[1], rpm_limit=60)
         urls = [node.url for node in running]

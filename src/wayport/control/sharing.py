@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from sqlalchemy import func, select
 
 from wayport.config.settings import Settings
 from wayport.control.leases import Lessor
@@ -95,7 +96,7 @@ class Sharing:
         if database.kind == "postgresql":
             from wayport.storage import bus  # noqa: PLC0415 (asyncpg, which SQLite does not need)
 
-            self._bus = bus.Bus(database.address, node=node, hear=self._hear)
+            self._bus = bus.Bus(database.address, node=node, hear=self._hear, otherwise=self._notify)
 
         self._channel: Channel | None = None
         if redis_url is not None and redis_url.reveal():
@@ -131,6 +132,12 @@ class Sharing:
         """Models of the database have changed: every other node reads them again (`on_models`)."""
         if self._bus is not None:
             self._tasks.start(self._say(self._bus.say(models=True)), name="news")
+
+    async def _notify(self, payload: str) -> None:
+        from wayport.storage.bus import CHANNEL  # noqa: PLC0415 (as above)
+
+        async with self._database.write() as connection:
+            await connection.execute(select(func.pg_notify(CHANNEL, payload)))
 
     def _ask_others(self, wanted: str) -> None:
         if self._bus is not None:

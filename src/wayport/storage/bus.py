@@ -2,23 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import asyncpg
 import msgspec
 from msgspec import Struct
 
-from wayport.core.errors import Unavailable
 from wayport.storage.address import Address
 
 log = logging.getLogger("wayport.storage")
 
-_CHANNEL = "wayport"
+CHANNEL = "wayport"
 _RETRY_S = 1.0
 _ALIVE_S = 10.0
-_NAMES_PER_MESSAGE = 80
-"""a message holds 8,000 bytes"""
+_SEND_S = 2.0
+_MESSAGE_BYTES = 6_000
+"""of names in a message, which holds less than 8,000"""
 
 
 class News(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -40,22 +40,30 @@ _decode = msgspec.json.Decoder(News).decode
 class Bus:
     """`run()` keeps the connection. Whoever was not connected has missed what was said: it hears `everything`."""
 
-    def __init__(self, address: Address, *, node: str, hear: Callable[[News], None]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        node: str,
+        hear: Callable[[News], None],
+        otherwise: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """`otherwise` says something on CHANNEL when our own connection cannot; it raises `Unavailable`."""
+        self._otherwise = otherwise
         self._address = address
         self._node = node
         self._hear = hear
         self._connection: Any = None
         self._lost = asyncio.Event()
+        self._busy = asyncio.Lock()
+        """a connection does one thing at a time, and fails whoever comes in between"""
 
     async def run(self) -> None:
-        first = True
         while True:
             self._lost.clear()
             try:
                 await self._listen()
-                if not first:
-                    self._hear(News(node="", everything=True))
-                first = False
+                self._hear(News(node="", everything=True))
                 await self._while_alive()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
                 log.info("not listening to other nodes", extra={"error": self._address.masked(str(error))[:200]})
@@ -75,25 +83,24 @@ class Bus:
         if keys is None:
             messages = [News(node=self._node, everything=True)]
         else:
-            parts = range(0, max(1, len(keys), len(holders)), _NAMES_PER_MESSAGE)
             messages = [
-                News(
-                    node=self._node,
-                    keys=tuple(keys[at : at + _NAMES_PER_MESSAGE]),
-                    holders=tuple(holders[at : at + _NAMES_PER_MESSAGE]),
-                    models=models,
-                    wanted=wanted,
-                )
-                for at in parts
+                News(node=self._node, keys=some_keys, holders=some_holders, models=models, wanted=wanted)
+                for some_keys, some_holders in _parts(keys, holders)
             ]
-        connection = self._connection
-        if connection is None:
-            raise Unavailable("not connected to the other nodes")
-        try:
-            for message in messages:
-                await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, _encode(message).decode())
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Unavailable("not connected to the other nodes") from error
+        for message in messages:
+            await self._send(_encode(message).decode())
+
+    async def _send(self, payload: str) -> None:
+        if (connection := self._connection) is not None:
+            try:
+                async with self._busy:
+                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload, timeout=_SEND_S)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.info("not talking to other nodes", extra={"error": self._address.masked(str(error))[:200]})
+            else:
+                return
+        # Where the database itself can be reached, what is to be told is told.
+        await self._otherwise(payload)
 
     async def _listen(self) -> None:
         connection = await asyncpg.connect(
@@ -101,7 +108,7 @@ class Bus:
         )
         connection.add_termination_listener(lambda _: self._lost.set())
         self._connection = connection
-        await connection.add_listener(_CHANNEL, self._heard)
+        await connection.add_listener(CHANNEL, self._heard)
 
     async def _while_alive(self) -> None:
         """Returns or raises when the connection is gone; a dead peer is noticed by asking."""
@@ -110,7 +117,8 @@ class Bus:
                 async with asyncio.timeout(_ALIVE_S):
                     await self._lost.wait()
             except TimeoutError:
-                await self._connection.execute("SELECT 1", timeout=5)
+                async with self._busy:
+                    await self._connection.execute("SELECT 1", timeout=5)
 
     async def _leave(self) -> None:
         connection, self._connection = self._connection, None
@@ -125,3 +133,19 @@ class Bus:
             return
         if news.node != self._node:
             self._hear(news)
+
+
+def _parts(keys: Sequence[str], holders: Sequence[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """As many names as fit into a message, and then more; one part even if there are no names."""
+    found: tuple[list[str], list[str]] = ([], [])
+    size = 0
+    for of_holders, names in enumerate((keys, holders)):
+        for name in names:
+            length = len(_encode(name)) + 1
+            if size and size + length > _MESSAGE_BYTES:
+                yield tuple(found[0]), tuple(found[1])
+                found, size = ([], []), 0
+            found[of_holders].append(name)
+            size += length
+    if size or not (keys or holders):
+        yield tuple(found[0]), tuple(found[1])
