@@ -36,6 +36,7 @@ SECTIONS = (
     ("auth_header", schema.AuthHeaderIn),
     ("providers.<name>.models.<model>", schema.ModelFactsIn),
     ("router", schema.RouterIn),
+    ("router.strategy_args", schema.StrategyArgsIn),
     ("router.fallbacks", schema.FallbacksIn),
     ("health_checks", schema.HealthChecksIn),
     ("server", schema.ServerIn),

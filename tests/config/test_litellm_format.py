@@ -9,6 +9,7 @@ from tests.config.conftest import Load
 
 from wayport.config.problems import ConfigError
 from wayport.config.settings import DeploymentSettings, ModelSettings, Settings
+from wayport.core.strategy import StrategyArgs
 
 
 def model(settings: Settings, name: str) -> ModelSettings:
@@ -56,7 +57,8 @@ def test_other_parameters_go_upstream_and_control_parameters_do_not(load_text: L
     settings = load_text(text)
     assert decoded(only(settings).params) == {"temperature": 0.5, "max_tokens": 10, "top_k": 4, "guided": True}
     (warning,) = [text for text in settings.warnings if "not used yet" in text]
-    assert warning.endswith("accepted, not used yet: litellm_params.cooldown_time, litellm_params.mock_response")
+    assert warning.endswith("accepted, not used yet: litellm_params.mock_response")
+    assert only(settings).cooldown_s == 3
 
 
 def test_the_address_the_headers_and_the_timeouts(load_text: Load) -> None:
@@ -244,6 +246,34 @@ litellm_settings: {num_retries: 9, request_timeout: 9, max_fallbacks: 2}
     router = load_text(text).router
     assert (router.num_retries, router.request_timeout_s, router.cooldown_s) == (3, 120.0, 60.0)
     assert (router.strategy, router.first_byte_timeout_s, router.fallbacks.max_hops) == ("least-busy", 7.0, 2)
+
+
+def test_when_breakers_open_and_what_strategies_are_told(load_text: Load) -> None:
+    text = """
+model_list:
+  - model_name: a
+    litellm_params: {model: openai/a}
+    model_info: {allowed_fails: 9, allowed_fails_policy: {TimeoutErrorAllowedFails: 1}, cooldown_time: 8}
+  - {model_name: b, litellm_params: {model: openai/b, rpm: 7}}
+router_settings:
+  allowed_fails_policy: {InternalServerErrorAllowedFails: 4, BadRequestErrorAllowedFails: 1000, Nonsense: 1}
+  cooldown_time: 30
+  routing_strategy_args: {ttl: 60, lowest_latency_buffer: 0.5, rpm: 20, speed: 3}
+  routing_groups: [{models: [b], routing_strategy_args: {max_latency_list_size: 4}}]
+litellm_settings: {allowed_fails: 2}
+"""
+    settings = load_text(text)
+    router = settings.router
+    assert router.allowed_fails == {"default": 2, "server": 4, "connect": 4, "cut": 4, "malformed": 4}
+    assert router.strategy_args == StrategyArgs(ttl_s=60, lowest_latency_buffer=0.5)
+    own = model(settings, "a").deployments[0]
+    assert (own.allowed_fails, own.cooldown_s, own.rpm) == ({"default": 9, "timeout": 1}, 8, 20)
+    assert (model(settings, "b").deployments[0].rpm, model(settings, "a").strategy_args) == (7, None)
+    assert model(settings, "b").strategy_args == StrategyArgs(samples=4)
+    warned = [warning for warning in settings.warnings if "unknown key" in warning]
+    assert len(warned) == 2
+    assert "Nonsense" in "".join(warned)
+    assert "speed" in "".join(warned)
 
 
 def test_library_settings_alone(load_text: Load) -> None:

@@ -222,3 +222,73 @@ def test_a_chain_passes_over_a_link_that_is_down() -> None:
     plan = here.plan()
     plan.first(1.0)
     assert plan.decisions[0].removed == {"a": "deployment left alone for 4.0 s after server"}
+
+
+# ------------------------------------------------------------------------------------------- as many as are allowed
+def test_as_many_failures_in_a_minute_as_are_allowed_open_nothing() -> None:
+    health, lenient = Health(), deployment("a", allowed_fails={"default": 6})
+    for number in range(6):
+        fail(health, lenient, "server", now_s=number * 1.0)
+        assert health.blocked(lenient, number * 1.0) is None
+    fail(health, lenient, "server", now_s=7.0)
+    blocked = health.blocked(lenient, 7.0)
+    assert blocked is not None
+    assert blocked.until_s == 12.0
+
+
+def test_a_minute_begins_anew_and_successes_do_not_forget_it() -> None:
+    health, strict = Health(), deployment("a", allowed_fails={"default": 1})
+    fail(health, strict, "timeout", now_s=100.0)
+    health.succeeded(strict, 140.0)
+    fail(health, strict, "timeout", now_s=161.0)
+    assert health.blocked(strict, 161.0) is None
+    health.succeeded(strict, 200.0)
+    fail(health, strict, "timeout", now_s=210.0)
+    assert health.blocked(strict, 210.0) is not None
+
+
+def test_none_allowed_is_the_first_one() -> None:
+    health, strict = Health(), deployment("a", allowed_fails={"default": 0})
+    fail(health, strict, "cut")
+    assert health.blocked(strict, 0.0) is not None
+
+
+def test_a_class_of_failure_may_have_its_own_number_of_all_that_failed() -> None:
+    health, mixed = Health(), deployment("a", allowed_fails={"timeout": 0, "rate_limit": 2, "authentication": 2})
+    fail(health, mixed, "rate_limit", retry_after_s=30.0)
+    fail(health, mixed, "authentication")
+    assert health.blocked(mixed, 0.0) is None
+    fail(health, mixed, "authentication")
+    blocked = health.blocked(mixed, 0.0)
+    assert blocked is not None
+    assert blocked.scope == "credential"
+    # Of what has no number the breaker's own rules hold.
+    other = Health()
+    for _ in range(2):
+        fail(other, mixed, "server")
+        assert other.blocked(mixed, 0.0) is None
+    fail(other, mixed, "timeout")
+    assert other.blocked(mixed, 0.0) is not None
+
+
+def test_a_number_for_all_is_no_reason_to_doubt_what_is_sure() -> None:
+    for kind, retry_after_s in (("rate_limit", 30.0), ("authentication", None), ("not_found", None)):
+        health, lenient = Health(), deployment("a", allowed_fails={"default": 100})
+        fail(health, lenient, kind, retry_after_s=retry_after_s)  # type: ignore[arg-type]
+        assert health.blocked(lenient, 0.0) is not None
+    for kind in ("bad_request", "content_policy"):
+        health = Health()
+        for _ in range(5):
+            fail(health, deployment("a", allowed_fails={"default": 0}), kind)  # type: ignore[arg-type]
+        assert health.quiet
+
+
+def test_a_probe_that_fails_opens_it_again_however_many_are_allowed() -> None:
+    health, lenient = Health(), deployment("a", allowed_fails={"default": 1})
+    fail(health, lenient, "server")
+    fail(health, lenient, "server")
+    assert health.blocked(lenient, 6.0) is None
+    fail(health, lenient, "server", now_s=66.0)
+    blocked = health.blocked(lenient, 66.0)
+    assert blocked is not None
+    assert blocked.until_s == 76.0

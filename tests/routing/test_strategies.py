@@ -7,6 +7,7 @@ import pytest
 from tests.routing.places import Place, Request, deployment, fault
 
 from wayport.core.price import Price, Rates
+from wayport.core.strategy import StrategyArgs
 from wayport.routing.needs import Needs
 from wayport.routing.snapshot import Model, RouterPolicy
 from wayport.routing.strategies import MAKERS, SHORT, known
@@ -169,3 +170,34 @@ def test_a_choice_is_told_with_its_scores() -> None:
     (decision,) = plan.decisions
     assert (decision.chosen, decision.strategy, decision.candidates) == ("b", "cost-based-routing", 2)
     assert decision.scores["b"] < decision.scores["a"]
+
+
+# ------------------------------------------------------------------------------------------- what a strategy is told
+def told(args: StrategyArgs, *names: str) -> Place:
+    group = tuple(deployment(name) for name in names)
+    return Place(Model(name="m", deployments=group, strategy="latency-based-routing", strategy_args=args))
+
+
+def test_a_buffer_lets_slower_ones_take_part() -> None:
+    for buffer, expected in ((None, {"a"}), (0.0, {"a"}), (0.5, {"a", "b"}), (3.0, {"a", "b", "c"})):
+        here = told(StrategyArgs(lowest_latency_buffer=buffer), "a", "b", "c")
+        for name, seconds in (("a", 1.0), ("b", 1.4), ("c", 3.0)):
+            answer(here, name, seconds)
+        assert set(here.chosen(60)) == expected
+
+
+def test_a_measurement_that_is_too_old_says_nothing() -> None:
+    here = told(StrategyArgs(ttl_s=30.0), "a", "b")
+    answer(here, "a", 9.0)
+    here.lives.of("b").answered(20.0, took_s=1.0, first_s=None, tokens=100, output_tokens=100)
+    assert set(here.chosen(20, now_s=29.0)) == {"b"}
+    assert set(here.chosen(20, now_s=31.0)) == {"a"}
+
+
+def test_fewer_samples_follow_sooner() -> None:
+    for samples, expected in ((1, 0.01), (None, 0.082)):
+        here = told(StrategyArgs(samples=samples), "a", "b")
+        here.chosen()
+        answer(here, "a", 10.0)
+        answer(here, "a", 1.0)
+        assert here.lives.of("a").token_s == pytest.approx(expected)

@@ -10,7 +10,7 @@ from msgspec import structs
 from wayport.config.clients import EVERYTHING
 from wayport.config.document import Document, read_document
 from wayport.config.fields import Fields
-from wayport.config.litellm_models import ModelList, budget_of, known_keys, tls_settings
+from wayport.config.litellm_models import ModelList, allowed_fails, budget_of, known_keys, tls_settings
 from wayport.config.litellm_observing import litellms
 from wayport.config.observing import TracingSettings
 from wayport.config.problems import ConfigError, Path, did_you_mean, dotted
@@ -33,6 +33,7 @@ from wayport.config.settings import (
     TimeoutWishes,
 )
 from wayport.core.secret import Secret
+from wayport.core.strategy import StrategyArgs
 
 _MEGABYTE = 1024 * 1024
 _BUDGET_DURATION = re.compile(r"\d{1,6}(s|m|h|d|w|mo)")
@@ -250,6 +251,8 @@ class _File:
             allow_mocks=bool(mocks),
             provider_budgets=dict(self._provider_budgets()),
             strategy=strategy or base.strategy,
+            strategy_args=self._strategy_args(self.router.mapping("routing_strategy_args")),
+            allowed_fails=allowed_fails(self._either("allowed_fails"), self.router.mapping("allowed_fails_policy")),
             num_retries=base.num_retries if retries is None else retries,
             cooldown_s=next((found for found in (cooldown_time, cooldown) if found is not None), base.cooldown_s),
             request_timeout_s=library_timeout if timeout is None else timeout,
@@ -290,6 +293,20 @@ class _File:
             stale_after_s=next((found for found in stale if found), None),
             ignore_transient=any(transient),
         )
+
+    def _strategy_args(self, args: Fields) -> StrategyArgs:
+        args.used.update(("rpm", "tpm"))
+        if args.any("ttft_percentile") is not None:
+            self.reading.warn(
+                (*args.path, "ttft_percentile"), "is not used: the smoothed time to the first token counts"
+            )
+        found = StrategyArgs(
+            lowest_latency_buffer=args.number("lowest_latency_buffer"),
+            ttl_s=args.number("ttl") or None,
+            samples=args.whole("max_latency_list_size", least=1),
+        )
+        args.warn_unknown(("lowest_latency_buffer", "ttl", "max_latency_list_size", "ttft_percentile", "rpm", "tpm"))
+        return found
 
     def _either(self, key: str) -> int | None:
         """A number that may stand in `router_settings` (which wins) or in `litellm_settings`."""
@@ -364,13 +381,19 @@ class _File:
         """What `router_settings` says of single groups: their strategy, retries and limits."""
         policies = self.router.mapping("model_group_retry_policy")
         parallel = self.router.whole("default_max_parallel_requests")
+        shared = self.router.mapping("routing_strategy_args")
+        rpm, tpm = shared.whole("rpm"), shared.whole("tpm")
         strategies: dict[str, str] = {}
+        arguments: dict[str, StrategyArgs] = {}
         for group in self.router.entries("routing_groups"):
             strategy = group.text("routing_strategy")
             for name in group.words("models"):
                 if strategy is not None:
                     strategies.setdefault(name, strategy)
-            group.used.update(group.values)
+                if group.has("routing_strategy_args"):
+                    arguments.setdefault(name, self._strategy_args(group.mapping("routing_strategy_args")))
+            group.used.update(("group_name", "routing_strategy_args"))
+            group.warn_unknown(("group_name", "models", "routing_strategy", "routing_strategy_args"))
         for model in models:
             deployments = model.deployments
             if parallel is not None:
@@ -378,9 +401,16 @@ class _File:
                     structs.replace(each, max_parallel=parallel) if each.max_parallel is None else each
                     for each in deployments
                 )
+            deployments = tuple(
+                structs.replace(
+                    each, rpm=rpm if each.rpm is None else each.rpm, tpm=tpm if each.tpm is None else each.tpm
+                )
+                for each in deployments
+            )
             yield structs.replace(
                 model,
                 deployments=deployments,
+                strategy_args=arguments.get(model.name),
                 strategy=strategies.get(model.name, model.strategy),
                 retries=_retries(policies.mapping(model.name)) if policies.has(model.name) else {},
             )

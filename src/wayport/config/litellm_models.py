@@ -137,6 +137,15 @@ class ModelList:
             rpm=params.whole("rpm"),
             tpm=params.whole("tpm"),
             max_parallel=params.whole("max_parallel_requests"),
+            cooldown_s=next(
+                (
+                    found
+                    for found in (params.number("cooldown_time"), info.number("cooldown_time"))
+                    if found is not None
+                ),
+                None,
+            ),
+            allowed_fails=allowed_fails(info.whole("allowed_fails"), info.mapping("allowed_fails_policy")),
             budget=budget_of(params, entry.path),
             probe=ProbeWay(
                 off=bool(info.flag("disable_background_health_check")),
@@ -239,6 +248,30 @@ class _Params(Fields):
 def _bare(model: str | None, target: str) -> str | None:
     """`openai/gpt-4o-mini` beside a deployment of `openai/*`: the upstream's own name."""
     return None if model is None else model.removeprefix(target.partition("/")[0] + "/")
+
+
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "AuthenticationErrorAllowedFails": ("authentication", "permission", "quota"),
+    "TimeoutErrorAllowedFails": ("timeout",),
+    "RateLimitErrorAllowedFails": ("rate_limit",),
+    "InternalServerErrorAllowedFails": ("server", "connect", "cut", "malformed"),
+    "ServiceUnavailableErrorAllowedFails": ("overloaded",),
+    "BadGatewayErrorAllowedFails": ("overloaded",),
+    "NotFoundErrorAllowedFails": ("not_found",),
+    "BadRequestErrorAllowedFails": (),
+    "ContentPolicyViolationErrorAllowedFails": (),
+}
+"""LiteLLM's names for classes of failure. What is the request's own fault never counts, whatever it says."""
+
+
+def allowed_fails(most: int | None, policy: Fields) -> dict[str, int]:
+    """Failures in a minute that open no breaker: a number for all, and numbers by class of failure."""
+    found = {} if most is None else {"default": most}
+    for name, kinds in _ALLOWED.items():
+        if (count := policy.whole(name)) is not None:
+            found.update(dict.fromkeys(kinds, count))
+    policy.warn_unknown(_ALLOWED)
+    return found
 
 
 def budget_of(fields: Fields, path: Path) -> BudgetSettings | None:

@@ -51,6 +51,7 @@ from wayport.core.money import nano_from_usd
 from wayport.core.net import ClientSide, TlsSettings
 from wayport.core.probe import ProbeWay
 from wayport.core.secret import Secret
+from wayport.core.strategy import StrategyArgs
 
 _FREE_FORM = frozenset({"params", "info", "profile"})
 _REACH = frozenset({"api_key", "base_url", "api_base", "settings", "headers"})
@@ -236,6 +237,8 @@ class _Converter:
         self._known_models(("router", "fallbacks", "default"), rules.default)
         return RouterSettings(
             strategy=router.strategy,
+            strategy_args=StrategyArgs(**router.strategy_args.model_dump()),
+            allowed_fails={str(kind): count for kind, count in router.allowed_fails.items()},
             num_retries=router.num_retries,
             cooldown_s=router.cooldown_s,
             learn_params=router.learn_params,
@@ -336,6 +339,7 @@ class _Converter:
             deployments=tuple(deployments),
             ordered=model.strategy in (None, "ordered"),
             strategy=None if model.strategy == "ordered" else model.strategy,
+            strategy_args=None if model.strategy_args is None else StrategyArgs(**model.strategy_args.model_dump()),
             num_retries=model.num_retries,
             retries={str(kind): count for kind, count in model.retries.items()},
             hidden=model.hidden,
@@ -361,6 +365,8 @@ class _Converter:
             rpm=item.rpm,
             tpm=item.tpm,
             max_parallel=item.max_parallel,
+            cooldown_s=item.cooldown_s,
+            allowed_fails={str(kind): count for kind, count in item.allowed_fails.items()},
             budget=None if item.budget is None else self._budget((*path, "budget"), item.budget),
             probe=_probe(item.health_check),
             tags=tuple(item.tags),

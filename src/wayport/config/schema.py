@@ -57,6 +57,23 @@ Retries = dict[
     Literal["rate_limit", "server", "overloaded", "timeout", "connect", "cut", "malformed", "default"],
     Annotated[int, Field(ge=0, le=20)],
 ]
+
+
+def _allowed(value: Any) -> Any:
+    """One number for all classes of failure."""
+    return {"default": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+AllowedFails = Annotated[
+    dict[
+        Literal[
+            "rate_limit", "server", "overloaded", "timeout", "connect", "cut", "malformed", "authentication",
+            "permission", "quota", "not_found", "default",
+        ],
+        Annotated[int, Field(ge=0, le=1_000_000)],
+    ],
+    BeforeValidator(_allowed),
+]  # fmt: skip
 Dialect = Literal[
     "openai_chat",
     "openai_completions",
@@ -302,6 +319,10 @@ class DeploymentIn(ReachIn, ModelFactsIn):
     """tokens per minute that it takes"""
     max_parallel: Count | None = None
     """calls at the same time that it takes"""
+    cooldown_s: Pause | None = None
+    """how long it is left alone when it fails and names no time, if not `router.cooldown_s`"""
+    allowed_fails: AllowedFails = {}
+    """failures in a minute that open no breaker, if not `router.allowed_fails`"""
     budget: BudgetIn | None = None
     """what may be spent there"""
     health_check: ProbeIn = ProbeIn()
@@ -319,6 +340,17 @@ class DeploymentIn(ReachIn, ModelFactsIn):
     @classmethod
     def _may_be_short(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
+
+
+class StrategyArgsIn(Section):
+    lowest_latency_buffer: Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)] | None = None
+    """`latency-based-routing`: who is slower than the fastest by at most this share gets calls, too. 0.1"""
+    ttl_s: Seconds | None = Field(default=None, validation_alias=AliasChoices("ttl_s", "ttl"))
+    """`latency-based-routing`: an older measurement says nothing; otherwise old ones fade. `ttl` is the same"""
+    samples: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, validation_alias=AliasChoices("samples", "max_latency_list_size")
+    )
+    """Over how many answers speed is smoothed: 9. `max_latency_list_size` is the same."""
 
 
 class ModelIn(Section):
@@ -341,6 +373,8 @@ class ModelIn(Section):
     """works, but is not listed"""
     access_groups: Words = []
     """groups by which keys may be given this model"""
+    strategy_args: StrategyArgsIn | None = None
+    """what the strategy is told, if not `router.strategy_args`"""
     num_retries: Annotated[int, Field(ge=0, le=20)] | None = None
     """further attempts, if not as `router.num_retries` says"""
     retries: Retries = {}
@@ -376,7 +410,7 @@ class ModelIn(Section):
 
 _MODEL_ONLY = frozenset({
     "strategy", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "aliases", "hidden",
-    "access_groups", "num_retries", "retries",
+    "access_groups", "num_retries", "retries", "strategy_args",
 })  # fmt: skip
 
 
@@ -413,6 +447,11 @@ class FallbacksIn(Section):
 class RouterIn(Section):
     strategy: str = "power-of-two"
     """for balanced models that name none (docs/routing.md)"""
+    strategy_args: StrategyArgsIn = StrategyArgsIn()
+    """what the strategy is told"""
+    allowed_fails: AllowedFails = {}
+    """How many failures in a minute open no breaker: a number, or by class of failure (`timeout`, `rate_limit`, …,
+    `default`). Left out: three in a row, or five that are half of all answers."""
     num_retries: Annotated[int, Field(ge=0, le=20)] = 2
     """further attempts at the same model: 2 means three attempts"""
     timeout_s: Seconds | None = Field(default=None, validation_alias=AliasChoices("timeout_s", "timeout"))

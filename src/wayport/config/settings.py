@@ -18,6 +18,7 @@ from wayport.config.observing import (
 from wayport.core.net import ClientSide, TlsSettings
 from wayport.core.probe import ProbeWay
 from wayport.core.secret import Secret
+from wayport.core.strategy import StrategyArgs
 
 Spelling = Literal["none", "wayport", "litellm", "host"]
 AuthMode = Literal["key", "keyless"]
@@ -257,6 +258,8 @@ class DeploymentSettings(Struct, kw_only=True, frozen=True):
     rpm: int | None = None
     tpm: int | None = None
     max_parallel: int | None = None
+    cooldown_s: float | None = None
+    allowed_fails: dict[str, int] = field(default_factory=dict)
     budget: BudgetSettings | None = None
     probe: ProbeWay = ProbeWay()
     tags: tuple[str, ...] = ()
@@ -274,6 +277,8 @@ class ModelSettings(Struct, kw_only=True, frozen=True):
     deployments: tuple[DeploymentSettings, ...] = ()
     ordered: bool = False
     strategy: str | None = None
+    strategy_args: StrategyArgs | None = None
+    """None: the router's"""
     num_retries: int | None = None
     retries: dict[str, int] = field(default_factory=dict)
     """further attempts by class of failure"""
@@ -317,6 +322,9 @@ class HealthCheckSettings(Struct, kw_only=True, frozen=True):
 
 class RouterSettings(Struct, kw_only=True, frozen=True):
     strategy: str = "simple-shuffle"
+    strategy_args: StrategyArgs = StrategyArgs()
+    allowed_fails: dict[str, int] = field(default_factory=dict)
+    """failures in a minute that open no breaker, by class of failure or `default`"""
     num_retries: int = 2
     cooldown_s: float = 5.0
     learn_params: bool = True

@@ -180,6 +180,7 @@ class _Builder:
             ordered=written.ordered,
             num_retries=written.num_retries,
             strategy=written.strategy,
+            strategy_args=written.strategy_args or self.settings.router.strategy_args,
             retries=written.retries,
         )
         if "*" in written.name:

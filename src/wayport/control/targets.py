@@ -210,6 +210,8 @@ class Targets:
             rpm=written.rpm,
             tpm=written.tpm,
             max_parallel=written.max_parallel,
+            cooldown_s=written.cooldown_s,
+            allowed_fails=written.allowed_fails or self.settings.router.allowed_fails,
             budget=None if written.budget is None else target_budget(f"deployment:{own_id}", written.budget),
             probe=written.probe,
             tags=written.tags,

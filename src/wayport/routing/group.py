@@ -42,6 +42,9 @@ class Group:
             Candidate(deployment, lives.of(deployment.id), share)
             for deployment, share in zip(able, shares(able), strict=True)
         )
+        if (samples := model.strategy_args.samples) is not None:
+            for candidate in self.able:
+                candidate.live.alpha = 2 / (samples + 1)
         self.cumulative = list(accumulate(candidate.share for candidate in self.able))
         self.limited = any(d.rpm is not None or d.tpm is not None or d.max_parallel is not None for d in able)
         self.tagged = any(d.tags for d in able)

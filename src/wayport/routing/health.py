@@ -18,12 +18,14 @@ from wayport.routing.snapshot import Deployment
 
 _OF_CREDENTIAL: frozenset[FaultClass] = frozenset({"authentication", "permission", "quota"})
 _OF_DEPLOYMENT: frozenset[FaultClass] = frozenset({"server", "overloaded", "connect", "timeout", "cut", "malformed"})
+_COUNTED = _OF_CREDENTIAL | _OF_DEPLOYMENT | {"rate_limit", "not_found"}
 _IN_A_ROW = 3
 """failures of different calls, one after the other, that open a deployment's breaker"""
 _FAILURES = 5
 """failures within `_MEMORY_S` that open it if they are at least `_SHARE` of all its answers"""
 _SHARE = 0.5
 _MEMORY_S = 30.0
+_MINUTE_S = 60.0
 _PROBE_S = 5.0
 """how long one probe keeps all others away: a long stream must not"""
 _LONGEST_S = 3600.0
@@ -46,7 +48,10 @@ class Blocked(Struct, frozen=True):
 
 
 class _Breaker:
-    __slots__ = ("counted_s", "failures", "fault", "in_a_row", "open", "probe_until_s", "rest_s", "soft", "total", "until_s")  # fmt: skip
+    __slots__ = (
+        "counted_s", "failures", "fault", "in_a_row", "in_minute", "minute_began_s", "open", "probe_until_s", "rest_s",
+        "soft", "total", "until_s",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.in_a_row = 0
@@ -54,6 +59,9 @@ class _Breaker:
         self.total = 0.0
         """both fade, so that what was long ago does not count"""
         self.counted_s = 0.0
+        self.in_minute = 0
+        """failures since `minute_began_s`, where the operator says how many are allowed"""
+        self.minute_began_s = 0.0
         self.open = False
         self.soft = False
         self.until_s = 0.0
@@ -66,6 +74,14 @@ class _Breaker:
         self.failures *= faded
         self.total *= faded
         self.counted_s = now_s
+
+    def too_many(self, most: int, now_s: float) -> bool:
+        """Counts a failure; whether these are more than are allowed in a minute."""
+        if now_s - self.minute_began_s >= _MINUTE_S:
+            self.minute_began_s = now_s
+            self.in_minute = 0
+        self.in_minute += 1
+        return self.in_minute > most
 
     def rest(self, fault: Fault, now_s: float, rest_s: float, *, probe: bool, soft: bool = False) -> None:
         """Opens until `rest_s` from now. `probe`: when it is over, one call goes first."""
@@ -175,7 +191,8 @@ class Health:
             if breaker.open and breaker.until_s <= now_s:
                 breaker.open = False
                 breaker.failures = 0.0
-            if not breaker.open and breaker.failures < 0.5 and breaker.until_s <= now_s:
+            idle = breaker.until_s <= now_s and now_s - breaker.minute_began_s >= _MINUTE_S
+            if idle and not breaker.open and breaker.failures < 0.5:
                 del self._deployments[deployment.id]
         if self._models:
             self._clear("model", _model_of(deployment), now_s)
@@ -204,6 +221,9 @@ class Health:
         rest_s = fault.retry_after_s or cooldown_s
         if rest_s <= 0:
             return
+        allowed = self._allowed(deployment, fault, now_s) if deployment.allowed_fails else None
+        if allowed:
+            return
         if kind == "rate_limit":
             breaker = self._deployments.setdefault(deployment.id, _Breaker())
             breaker.rest(fault, now_s, rest_s, probe=False, soft=not fault.retry_after_s)
@@ -214,11 +234,24 @@ class Health:
             self._blame_credential(deployment, fault, now_s, rest_s)
         elif kind in _OF_DEPLOYMENT:
             breaker = self._deployments.setdefault(deployment.id, _Breaker())
-            if self._count(breaker, fault, now_s, rest_s, again=again):
+            if self._count(breaker, fault, now_s, rest_s, again=again, at_once=allowed is False):
                 self._note("deployment", deployment.id)
         else:
             # It read the request and refused it: it is alive, and so is its credential.
             self.succeeded(deployment, now_s)
+
+    def _allowed(self, deployment: Deployment, fault: Fault, now_s: float) -> bool | None:
+        """Whether this failure is one of those that the operator allows in a minute; None: nobody says how many are. A
+        number for all does not hold for what is sure: a time that is named, a refused credential, a missing model.
+        """
+        kind, allowed = fault.kind, deployment.allowed_fails
+        most = allowed.get(kind)
+        if most is None and (kind in _OF_DEPLOYMENT or (kind == "rate_limit" and not fault.retry_after_s)):
+            most = allowed.get("default")
+        if most is None or kind not in _COUNTED:
+            return None
+        breaker = self._deployments.setdefault(deployment.id, _Breaker())
+        return not breaker.too_many(most, now_s) and not breaker.open
 
     def _blame_credential(self, deployment: Deployment, fault: Fault, now_s: float, rest_s: float) -> None:
         whole, here = _credential_of(deployment)
@@ -237,8 +270,10 @@ class Health:
         self._groups[scope].setdefault(key, _Breaker()).rest(fault, now_s, rest_s, probe=True)
         self._note(scope, key)
 
-    def _count(self, breaker: _Breaker, fault: Fault, now_s: float, rest_s: float, *, again: bool) -> bool:
-        """Whether it opened."""
+    def _count(
+        self, breaker: _Breaker, fault: Fault, now_s: float, rest_s: float, *, again: bool, at_once: bool
+    ) -> bool:
+        """Whether it opened. `at_once`: more have been counted than are allowed."""
         breaker.fade(now_s)
         breaker.failures += 1.0
         breaker.total += 1.0
@@ -252,8 +287,10 @@ class Health:
             grown_s = max(rest_s, min(breaker.rest_s * 2, _LONGEST_GROWN_S))
             breaker.rest(fault, now_s, grown_s, probe=True)
         # A little tolerance: failures fade between the first and the fifth.
-        elif breaker.in_a_row >= _IN_A_ROW or (
-            breaker.failures > _FAILURES - 0.5 and breaker.failures >= _SHARE * breaker.total
+        elif (
+            at_once
+            or breaker.in_a_row >= _IN_A_ROW
+            or (breaker.failures > _FAILURES - 0.5 and breaker.failures >= _SHARE * breaker.total)
         ):
             breaker.rest(fault, now_s, rest_s, probe=True)
         return breaker.until_s > now_s

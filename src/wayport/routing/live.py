@@ -6,7 +6,6 @@ State is kept by the deployment's id, so it survives a reload. No I/O; time is g
 from wayport.routing.news import Used
 
 _ALPHA = 0.2
-"""weight of the newest sample"""
 FORGET_S = 60.0
 """a sample counts half after this time, a third after twice as long, so that who was slow once is tried again"""
 _TIMEOUT_PENALTY = 4.0
@@ -30,6 +29,7 @@ class Live:
         "_told_requests",
         "_told_tokens",
         "_window_began_s",
+        "alpha",
         "first_s",
         "in_flight",
         "minute_began_s",
@@ -41,6 +41,8 @@ class Live:
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.alpha = _ALPHA
+        """weight of the newest sample"""
         self.token_s = 0.0
         """seconds per output token, smoothed; 0: nothing known"""
         self.first_s = 0.0
@@ -98,9 +100,8 @@ class Live:
         self.first_s = min(max(self.first_s, 0.5) * _TIMEOUT_PENALTY, _SLOWEST_FIRST_S)
         self.seen_s = now_s
 
-    @staticmethod
-    def _mixed(before: float, sample: float) -> float:
-        return sample if before == 0.0 else before + _ALPHA * (sample - before)
+    def _mixed(self, before: float, sample: float) -> float:
+        return sample if before == 0.0 else before + self.alpha * (sample - before)
 
     def pace_s(self, now_s: float, *, stream: bool) -> float:
         """How slow it is by what is known: of first tokens for streams, per token otherwise. 0: nothing known."""

@@ -50,7 +50,9 @@ class Routing:
             self.health.probing(candidate.deployment, now_s)
 
     def failed(self, step: Step, fault: Fault, now_s: float, cooldown_s: float) -> None:
-        self.health.failed(step.deployment, fault, now_s=now_s, cooldown_s=cooldown_s, again=step.again)
+        own_s = step.deployment.cooldown_s
+        rest_s = cooldown_s if own_s is None else own_s
+        self.health.failed(step.deployment, fault, now_s=now_s, cooldown_s=rest_s, again=step.again)
         if fault.kind == "timeout":
             step.candidate.live.timed_out(now_s)
 

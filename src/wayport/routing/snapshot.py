@@ -12,6 +12,7 @@ from msgspec import Raw, Struct, field
 from wayport.core.net import ClientSide, Timeouts, TlsSettings
 from wayport.core.price import Price
 from wayport.core.probe import ProbeWay
+from wayport.core.strategy import PLAIN, StrategyArgs
 from wayport.dialects.dialect import Profile
 from wayport.dialects.neutral import DialectName
 from wayport.providers.provider import AuthStyle
@@ -72,6 +73,10 @@ class Deployment(Struct, kw_only=True, frozen=True):
     rpm: int | None = None
     tpm: int | None = None
     max_parallel: int | None = None
+    cooldown_s: float | None = None
+    """how long it is left alone when it fails and names no time; None: `RouterPolicy.cooldown_s`"""
+    allowed_fails: dict[str, int] = field(default_factory=dict)
+    """failures in a minute that open no breaker, by class of failure or `default`; empty: the breaker's own rules"""
     budget: TargetBudget | None = None
     probe: ProbeWay = ProbeWay()
     tags: tuple[str, ...] = ()
@@ -116,6 +121,7 @@ class Model(Struct, kw_only=True, frozen=True):
     """the deployments are a chain, tried in order (our own format and the host config), not a balanced group"""
     num_retries: int | None = None
     strategy: str | None = None
+    strategy_args: StrategyArgs = PLAIN
     retries: dict[str, int] = field(default_factory=dict)
     """further attempts by class of failure (`rate_limit`, …, `default`); wins over `num_retries`"""
 

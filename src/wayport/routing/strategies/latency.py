@@ -9,7 +9,7 @@ from wayport.routing.group import Candidate
 from wayport.routing.live import FORGET_S
 from wayport.routing.strategies.strategy import View
 
-_NEARLY = 1.1
+_NEARLY = 0.1
 
 
 class LatencyBased:
@@ -21,7 +21,10 @@ class LatencyBased:
             paces = [((x := c.live).first_s or x.token_s) / (since_s - x.seen_s) for c in able]
         else:
             paces = [((x := c.live).token_s or x.first_s) / (since_s - x.seen_s) for c in able]
-        limit = min(paces) * _NEARLY
+        if (ttl_s := view.args.ttl_s) is not None:
+            paces = [pace if now_s - c.live.seen_s <= ttl_s else 0.0 for c, pace in zip(able, paces, strict=True)]
+        buffer = view.args.lowest_latency_buffer
+        limit = min(paces) * (1 + (_NEARLY if buffer is None else buffer))
         near = [candidate for candidate, pace in zip(able, paces, strict=True) if pace <= limit]
         return near[0] if len(near) == 1 else view.random.choice(near)
 

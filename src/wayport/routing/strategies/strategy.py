@@ -10,6 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from wayport.core.strategy import PLAIN, StrategyArgs
 from wayport.routing.group import Candidate
 from wayport.routing.needs import Needs
 
@@ -25,6 +26,7 @@ class View(Struct, frozen=True):
     """name of the model"""
     cumulative: Sequence[float] = ()
     """the running sum of the shares, if it is worked out already"""
+    args: StrategyArgs = PLAIN
 
 
 class Strategy(Protocol):
