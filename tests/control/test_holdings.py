@@ -13,7 +13,7 @@ from wayport.control.holdings import Holdings
 from wayport.ledger.calls import CallLog
 from wayport.observe.alerts import Alerts
 from wayport.storage.address import Address, read_address
-from wayport.storage.tables import budget_spend, keys, projects, teams
+from wayport.storage.tables import budget_spend, budgets, customers, keys, projects, spend, teams
 
 _PLAIN: dict[str, Any] = {"metadata": {}, "settings": {}, "blocked": False, "created_s": 0.0, "updated_s": 0.0}
 _LISTS: dict[str, Any] = {"models": [], "routes": [], "tags": []}
@@ -88,3 +88,42 @@ async def test_a_duration_that_is_none_breaks_nothing(tmp_path: Path) -> None:
             await connection.execute(sa.insert(keys), [{**_PLAIN, **_LISTS, **key}])
         found = await Holdings(database, clock=clock, calendar=False).all()
     assert [held.spent_nano_usd for held in found] == [0]
+
+
+async def test_budgets_by_name_of_customers_and_begun_anew_count_as_calls_are_admitted(address: Address) -> None:
+    clock = ManualClock()
+    async with opened(address, clock) as database:
+        async with database.write() as connection:
+            shared = {
+                "id": "small",
+                "limits": {"max_budget": 2.0, "budget_duration": "1h", "anchor_s": clock.now_s() - 60},
+            }
+            await connection.execute(sa.insert(budgets), [{**_PLAIN, **shared}])
+            customer: dict[str, Any] = {"id": "c", "alias": None, "budget_id": "small", "models": [], "limits": {}}
+            await connection.execute(sa.insert(customers), [{**_PLAIN, **customer}])
+            counted_as = {"settings": {"counted_as": "a" * 64}}
+            renewed = {"key_hash": "b" * 64, "key_name": "x", "limits": {"max_budget": 9.0}, **counted_as}
+            await connection.execute(sa.insert(keys), [{**_PLAIN, **_LISTS, **renewed}])
+            booked = {"scope": "key", "spend_nano_usd": 5, "calls": 1, "updated_s": 0.0}
+            await connection.execute(sa.insert(spend), [{**booked, "holder": letter * 64} for letter in "ab"])
+            anew: dict[str, Any] = {
+                "id": "t",
+                "alias": None,
+                "models": [],
+                "limits": {"max_budget": 3.0, "reset_s": 1_000.0},
+            }
+            await connection.execute(sa.insert(teams), [{**_PLAIN, **anew}])
+            rows = [
+                {"counter": "end_user:c|usd/1h", "window_s": int(clock.now_s()) - 60, "spend_nano_usd": 7},
+                {"counter": "team:t|usd/ever", "window_s": 1_000, "spend_nano_usd": 8},
+                {"counter": "team:t|usd/ever", "window_s": 0, "spend_nano_usd": 99},
+            ]
+            await connection.execute(
+                sa.insert(budget_spend), [{"node": "n", "writer": "w", "updated_s": 0.0, **row} for row in rows]
+            )
+        found = {held.holder: held for held in await Holdings(database, clock=clock, calendar=False).all()}
+    customer_held = found["end_user:c"]
+    assert (customer_held.spent_nano_usd, customer_held.budget_nano_usd) == (7, 2_000_000_000)
+    assert customer_held.ends_s == int(clock.now_s()) - 60 + 3_600
+    assert found[f"key:{'b' * 64}"].spent_nano_usd == 10
+    assert found["team:t"].spent_nano_usd == 8

@@ -10,6 +10,7 @@ from tests.fakes.databases import opened
 from tests.fakes.manual_clock import ManualClock
 
 from wayport.config.settings import CallbackSettings, Settings
+from wayport.control.facts import Place
 from wayport.control.observing import Observing
 from wayport.core.tasks import Tasks
 from wayport.ledger.drain import Drain
@@ -37,7 +38,7 @@ async def _gauges(tmp_path: Path) -> set[str]:
             drain=Drain(tmp_path / "spool", database, clock=clock),
             clock=clock,
             tasks=tasks,
-            deployments=lambda: [("d", "p", "m")],
+            deployments=lambda: [Place("d", "p", "m")],
         )
         return {gauge.name for gauge in observing.gauges()}
 

@@ -1,6 +1,7 @@
 """The routing facts in force, as the control process asks for them: prices and deployments."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,6 +11,18 @@ from wayport.routing.snapshot import Snapshot
 from wayport.routing.table import RoutingTable
 
 _decode = msgspec.json.Decoder(Snapshot).decode
+
+
+class Place(NamedTuple):
+    """A deployment, as metrics name it."""
+
+    id: str
+    provider: str
+    upstream_model: str
+    model: str = ""
+    """the name under which it is called"""
+    rpm: int | None = None
+    tpm: int | None = None
 
 
 class Facts:
@@ -43,9 +56,16 @@ class Facts:
             self._names = (self.table, {d.id: model.name for model in models for d in model.deployments})
         return self._names[1].get(deployment_id)
 
-    def deployments(self) -> Iterator[tuple[str, str, str]]:
-        """Id, provider and upstream model of those that can be called."""
+    def deployments(self) -> Iterator[Place]:
+        """Those that can be called."""
         for model in self.table.snapshot.models.values():
             for deployment in model.deployments:
                 if deployment.base_url:
-                    yield deployment.id, deployment.provider, deployment.upstream_model
+                    yield Place(
+                        deployment.id,
+                        deployment.provider,
+                        deployment.upstream_model,
+                        model=model.name,
+                        rpm=deployment.rpm,
+                        tpm=deployment.tpm,
+                    )

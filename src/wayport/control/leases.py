@@ -70,6 +70,8 @@ class Lessor:
         self._recalled_s: dict[str, float] = {}
         self._upper: dict[str, Grant] = {}
         self._stated: dict[str, tuple[int, int, int]] = {}
+        self.shared_up = shared is not None
+        """whether the shared store answered last"""
 
     def workers(self, count: int) -> None:
         """So many may claim: the more, the smaller the slices."""
@@ -261,6 +263,7 @@ class Lessor:
         )  # fmt: skip
         others = self._others.get((entry.counter, entry.window), {})
         grant = await self._shared.claim(self._node, claim, spent=others)
+        self.shared_up = grant.unavailable is None
         if grant.unavailable is not None:
             raise Unavailable(grant.unavailable)
         self._upper[entry.counter] = grant

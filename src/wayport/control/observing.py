@@ -5,12 +5,14 @@ What must stay true: nothing here is on the way of a call, and a mistake in one 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wayport.config.settings import Settings
-from wayport.control.holdings import Holdings
+from wayport.control import gauges
+from wayport.control.facts import Place
+from wayport.control.holdings import Holdings, Names
 from wayport.core.clock import Clock
 from wayport.core.errors import Unavailable
 from wayport.core.tasks import Tasks
@@ -23,6 +25,7 @@ from wayport.observe.callbacks.registry import SWITCHES, Off, Wish, make
 from wayport.observe.metrics import Gauge, Metrics, Rules
 from wayport.observe.tail import Tail
 from wayport.observe.vitals import Vitals, read_all
+from wayport.storage.counters import Entry
 from wayport.storage.database import Database
 
 if TYPE_CHECKING:
@@ -38,8 +41,6 @@ _FIRST_LOOK_S = 2.0
 _HOURS_S = 300.0
 _WEEK_QUARTERS = 7 * 96
 
-_BREAKERS = {"closed": 0, "half_open": 1, "open": 2}
-
 
 class Observing:
     """Built by process.py; `run` until cancelled."""
@@ -53,7 +54,9 @@ class Observing:
         drain: Drain,
         clock: Clock,
         tasks: Tasks,
-        deployments: Callable[[], Iterable[tuple[str, str, str]]] = tuple,
+        deployments: Callable[[], Iterable[Place]] = tuple,
+        limits: Callable[[], Iterable[Entry]] = tuple,
+        shared_up: Callable[[], bool | None] = lambda: None,
         shared_limits: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
     ) -> None:
         """`deployments`: id, provider and upstream model of those that are configured."""
@@ -65,6 +68,10 @@ class Observing:
         self._clock = clock
         self._tasks = tasks
         self._deployments = deployments
+        self._limits = limits
+        self._shared_up = shared_up
+        self._names = Names()
+        self._end_users = settings.metrics.end_user
         given = settings.metrics
         self.require_key = given.require_key
         self.metrics = Metrics(
@@ -180,12 +187,15 @@ class Observing:
         self.alerts.look_at_rates()
         self.alerts.look_at_workers(self.vitals())
         self.alerts.look_at_journal(self._drain.backlog_bytes(), self._drain.state.error)
-        names = await self._holdings.names()
-        self.metrics.name(teams=names.teams, emails=names.emails)
+        await self._name()
         self.alerts.look_at_budgets(await self._holdings.all())
         if hours:
             for name in ("key_hash", "model", "provider"):
                 self.alerts.look_at_hours(await self._hours(name))
+
+    async def _name(self) -> None:
+        self._names = await self._holdings.names()
+        self.metrics.name(teams=self._names.teams, emails=self._names.emails)
 
     async def _hours(self, name: Name) -> list[Hours]:
         """The last four quarter-hours beside the hours of the week before them."""
@@ -214,50 +224,27 @@ class Observing:
 
     def gauges(self) -> Iterator[Gauge]:
         """What is true at this moment."""
-        yield from _of_workers(self.vitals(), self._deployments())
-        state = self._drain.state
-        yield Gauge(
-            "wayport_journal_backlog_bytes",
-            "Bytes of calls that wait for the database.",
-            {},
-            self._drain.backlog_bytes(),
-        )
-        for name, help_text, value in (
-            ("records", "Calls read from the journal.", state.records),
-            ("rejected", "Calls that no database takes; kept in rejected.jsonl.", state.rejected),
-            ("damaged", "Damaged frames and segments of the journal.", state.damaged),
-            ("abandoned", "Calls of dead processes, charged at their reservation.", state.abandoned),
-        ):
-            yield Gauge(f"wayport_journal_{name}_total", help_text, {}, value, kind="counter")
+        yield from gauges.of_workers(self.vitals(), list(self._deployments()))
+        yield from gauges.of_journal(self._drain.state, self._drain.backlog_bytes())
         connected = self._database.state.status == "connected"
         yield Gauge("wayport_database_up", "Whether the database is connected.", {}, 1 if connected else 0)
+        shared = self._shared_up()
+        if shared is not None:
+            yield Gauge("wayport_shared_limits_up", "Whether limits are shared with other nodes.", {}, int(shared))
         yield Gauge("wayport_tail_watchers", "Who watches the live tail.", {}, self.tail.watchers)
-        yield from _of_callbacks(self.callbacks)
+        yield from gauges.of_callbacks(self.callbacks)
+        yield from gauges.of_rates(self._limits(), names=self._names, now_s=self._clock.steady_s())
 
-    async def budget_gauges(self) -> list[Gauge]:
-        """Budgets and what is left of them; nothing while the database is away."""
+    async def stored_gauges(self) -> list[Gauge]:
+        """Of budgets, users and teams; nothing while the database is away."""
         try:
-            held = await self._holdings.all()
+            held, counts = await self._holdings.all(), await self._holdings.counts()
+            await self._name()
         except Unavailable:
             return []
-        found: list[Gauge] = []
-        told: dict[str, list[dict[str, str]]] = {}
-        for each in held:
-            scope, _, holder = each.holder.partition(":")
-            if scope not in _BUDGET_LABELS or each.soft:
-                continue
-            labels = _BUDGET_LABELS[scope](holder, each.shown)
-            name = {"key": "api_key", "organization": "org"}.get(scope, scope)
-            if labels in told.setdefault(name, []):
-                # Several budgets of one holder: the first is the one that LiteLLM's dashboards know.
-                continue
-            told[name].append(labels)
-            left = (each.budget_nano_usd - each.spent_nano_usd) / 1e9
-            found += [
-                Gauge(f"litellm_remaining_{name}_budget_metric", "Dollars left of a budget.", labels, left),
-                Gauge(f"litellm_{name}_max_budget_metric", "Dollars of a budget.", labels, each.budget_nano_usd / 1e9),
-            ]
-        return found
+        now_s = self._clock.now_s()
+        found = gauges.of_budgets(held, now_s=now_s, end_users=self._end_users)
+        return [*found, *gauges.of_counts(counts, self._names)]
 
 
 def _notifier(settings: Settings, clock: Clock) -> "Notifier | None":
@@ -267,71 +254,3 @@ def _notifier(settings: Settings, clock: Clock) -> "Notifier | None":
     from wayport.observe.notify import Notifier  # noqa: PLC0415 (an HTTP client takes 6 MB: only for those who need one)
 
     return Notifier(settings.alerts, variable=settings.variable, clock=clock)
-
-
-_BUDGET_LABELS: dict[str, Callable[[str, str], dict[str, str]]] = {
-    "key": lambda holder, shown: {"hashed_api_key": holder, "api_key_alias": shown if shown != holder else "None"},
-    "team": lambda holder, shown: {"team": holder, "team_alias": shown if shown != holder else "None"},
-    "user": lambda holder, _: {"user": holder},
-    "project": lambda holder, shown: {"project_id": holder, "project_alias": shown if shown != holder else "None"},
-    "organization": lambda holder, shown: {"org_id": holder, "org_alias": shown if shown != holder else "None"},
-}
-
-
-def _of_workers(vitals: Sequence[Vitals], deployments: Iterable[tuple[str, str, str]]) -> Iterator[Gauge]:
-    worst: dict[str, str] = {}
-    for each in vitals:
-        labels = {"worker": str(each.worker)}
-        for name, help_text, value in (
-            ("wayport_calls_in_flight", "Calls that a worker is busy with.", each.calls_in_flight),
-            ("wayport_connections", "Open connections of clients.", each.connections),
-            ("wayport_request_bytes_in_flight", "Bytes of requests that are held.", each.request_bytes),
-            ("wayport_event_loop_lag_seconds", "How late the event loop was, at most, in a second.", each.loop_lag_s),
-            ("wayport_spool_full", "Whether the journal has reached its limit.", int(each.spool_full)),
-        ):
-            yield Gauge(name, help_text, labels, value)
-        for name, help_text, value in (
-            (
-                "wayport_refused_overload_total",
-                "Calls turned away at the limit of calls in flight.",
-                each.refused_overload,
-            ),
-            ("wayport_refused_early_total", "Calls refused before it was known whose they are.", each.refused_early),
-            ("wayport_journaled_total", "Calls written to the journal.", each.journaled),
-            ("wayport_lost_records_total", "Calls that could not be journaled.", each.lost),
-            ("wayport_lost_usd_total", "Dollars of calls that could not be journaled.", each.lost_nano_usd / 1e9),
-            ("wayport_log_lines_dropped_total", "Log lines dropped because nobody read them.", each.log_lines_dropped),
-        ):
-            yield Gauge(name, help_text, labels, value, kind="counter")
-        for deployment, state in each.breakers.items():
-            if _BREAKERS.get(state, 0) > _BREAKERS.get(worst.get(deployment, "closed"), 0):
-                worst[deployment] = state
-    for deployment, provider, model in deployments:
-        state = worst.get(deployment, "closed")
-        labels = {"deployment": deployment, "provider": provider, "upstream_model": model}
-        yield Gauge("wayport_breaker_state", "0 closed, 1 half open, 2 open: left alone.", labels, _BREAKERS[state])
-        named = {"litellm_model_name": model, "model_id": deployment, "api_base": "None", "api_provider": provider}
-        yield Gauge("litellm_deployment_state", "0 healthy, 1 partial outage, 2 outage.", named, _BREAKERS[state])
-
-
-def _of_callbacks(states: Iterable[CallbackState]) -> Iterator[Gauge]:
-    for state in states:
-        labels = {"callback": state.name}
-        up = 1 if state.status == "healthy" else 0
-        yield Gauge("wayport_callback_up", "Whether a callback takes calls.", labels, up)
-        yield Gauge(
-            "wayport_callback_backlog_bytes", "Bytes of calls that it was not told of.", labels, state.backlog_bytes
-        )
-        for name, help_text, value in (
-            ("wayport_callback_delivered_total", "Calls that a callback was told of.", state.delivered),
-            ("wayport_callback_dropped_total", "Calls that a callback was never told of.", state.dropped),
-            ("wayport_callback_failures_total", "Tries that came to nothing.", state.failures),
-        ):
-            yield Gauge(name, help_text, labels, value, kind="counter")
-        yield Gauge(
-            "litellm_callback_logging_failures_metric_total",
-            "Tries that came to nothing.",
-            {"callback_name": state.name},
-            state.failures,
-            kind="counter",
-        )

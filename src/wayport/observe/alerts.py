@@ -5,6 +5,7 @@ Each kind of alert about each subject is told once in `repeat_s`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from math import inf
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -50,6 +51,8 @@ class Holding(Struct, frozen=True, kw_only=True):
     """`30d`; empty: for good"""
     soft: bool = False
     """it only warns"""
+    ends_s: float = inf
+    """of its present window, seconds since the epoch"""
 
 
 class Hours(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 LiteLLM's names and labels are those of its dashboards; `_total` is added to counters where they do not have it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -193,6 +193,10 @@ def _api_s(record: CallRecord) -> float | None:
 
 def _first_token_s(record: CallRecord) -> float | None:
     return record.first_token_ms / 1000 if record.stream and record.first_token_ms is not None else None
+
+
+def _waited_s(record: CallRecord) -> float | None:
+    return record.attempts[0].started_ms / 1000 if record.attempts else None
 
 
 def _per_output_token_s(record: CallRecord) -> float | None:
@@ -437,6 +441,18 @@ HISTOGRAMS: tuple[Histogram, ...] = (
         value=_overhead_s,
     ),
     Histogram(
+        name="litellm_overhead_with_guardrails_latency_metric",
+        help="Seconds that the gateway added, guardrails included.",
+        labels=("model_group", "api_provider", "api_base", "litellm_model_name", *_KEY, "model_id"),
+        value=_overhead_s,
+    ),
+    Histogram(
+        name="litellm_request_queue_time_seconds",
+        help="Seconds until a provider was asked: waiting for limits, budgets or a free place.",
+        labels=("end_user", *_KEY, "requested_model", *_TEAM, "user", "model", "model_id", "api_provider"),
+        value=_waited_s,
+    ),
+    Histogram(
         name="litellm_deployment_latency_per_output_token",
         help="Seconds per token that came back.",
         labels=("model_group", "litellm_model_name", "model_id", "api_base", "api_provider", *_KEY, *_TEAM),
@@ -450,3 +466,62 @@ HISTOGRAMS: tuple[Histogram, ...] = (
         edges=OVERHEAD_EDGES,
     ),
 )
+
+ABSENT: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("litellm_cache_hits_metric", "litellm_cache_misses_metric", "litellm_cached_tokens_metric"),
+        "answers are not reused yet",
+    ),
+    **dict.fromkeys(
+        (
+            "litellm_guardrail_errors_total",
+            "litellm_guardrail_latency_seconds",
+            "litellm_guardrail_requests_total",
+        ),
+        "there are no guardrails yet",
+    ),
+    **dict.fromkeys(
+        ("litellm_mcp_tool_call_spend_metric", "litellm_mcp_tool_calls_total"), "there is no MCP gateway yet"
+    ),
+    **dict.fromkeys(
+        ("litellm_images_generated_metric", "litellm_video_duration_seconds_metric"),
+        "images and videos cannot be made yet",
+    ),
+    **dict.fromkeys(
+        (
+            "litellm_check_batch_cost_errors_total",
+            "litellm_check_batch_cost_jobs_polled",
+            "litellm_check_batch_cost_jobs_processed_total",
+            "litellm_check_batch_cost_last_run_timestamp",
+            "litellm_managed_batch_created_total",
+            "litellm_managed_batch_duration_seconds",
+            "litellm_managed_file_created_total",
+            "litellm_managed_file_deleted_total",
+            "litellm_managed_file_size_bytes",
+        ),
+        "there are no batches and files yet",
+    ),
+    **dict.fromkeys(
+        (
+            "litellm_in_memory_daily_spend_update_queue_size",
+            "litellm_in_memory_spend_update_queue_size",
+            "litellm_redis_daily_spend_update_queue_size",
+            "litellm_redis_spend_update_queue_size",
+        ),
+        "spend waits in the journal: `wayport_journal_backlog_bytes`",
+    ),
+    "litellm_pod_lock_manager_size": "no node waits for another one's lock",
+    **dict.fromkeys(
+        (
+            "litellm_redis_circuit_breaker_failures",
+            "litellm_redis_circuit_breaker_state",
+            "litellm_redis_circuit_breaker_transitions",
+        ),
+        "there is no such breaker: `wayport_shared_limits_up`",
+    ),
+    **dict.fromkeys(
+        ("litellm_remaining_requests_metric", "litellm_remaining_tokens_metric"),
+        "the provider's `x-ratelimit-remaining-*` go to the client and are not kept",
+    ),
+}
+"""LiteLLM's metrics that have no value here, and why"""

@@ -5,6 +5,7 @@ stay right and memory bounded.
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -145,7 +146,22 @@ class Metrics:
         lines.append("")
         return "\n".join(lines).encode()
 
+    def _capture_rates(self) -> Iterable[Gauge]:
+        """Of the calls that went well, the share whose cost is known, by provider."""
+        calls: dict[str, float] = defaultdict(float)
+        for (_, _, provider, status, _), count in self._counters["wayport_calls_total"].items():
+            if status == "success":
+                calls[provider] += count
+        unpriced: dict[str, float] = defaultdict(float)
+        for (_, provider), count in self._counters["wayport_unpriced_calls_total"].items():
+            unpriced[provider] += count
+        for provider, count in calls.items():
+            known = max(0.0, 1 - unpriced[provider] / count)
+            text = "Share of the calls whose cost is known."
+            yield Gauge("litellm_spend_capture_rate", text, {"api_provider": provider}, known)
+
     def _own(self) -> Iterable[Gauge]:
+        yield from self._capture_rates()
         yield Gauge("wayport_metrics_series", "Series that are kept.", {}, self._series)
         yield Gauge(
             "wayport_metrics_overflow_total",

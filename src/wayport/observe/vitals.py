@@ -34,6 +34,8 @@ class Vitals(Struct, kw_only=True):
     log_lines_dropped: int = 0
     breakers: dict[str, str] = field(default_factory=dict)
     """deployment to `open` or `half_open`; those that are closed are not named"""
+    cooled: dict[str, dict[str, int]] = field(default_factory=dict)
+    """how often a deployment began to be left alone, by the status that it answered (0: none)"""
 
 
 async def tell(

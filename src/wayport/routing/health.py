@@ -116,6 +116,8 @@ class Health:
         }
         self.shut: dict[str, Blocked] = {}
         """who gets nothing whatever its breaker says, as its budget is spent: by deployment, `deployment:…`, `provider:…`"""
+        self.cooled: dict[str, dict[str, int]] = {}
+        """how often each deployment began to be left alone, by the status of the failure"""
         self.shares = False
         """whether others are to be told of it (`news`)"""
         self._untold: set[tuple[Scope, Any]] = set()
@@ -215,6 +217,13 @@ class Health:
         self, deployment: Deployment, fault: Fault, *, now_s: float, cooldown_s: float, again: bool = False
     ) -> None:
         """`again`: the same call had failed there before, so that it counts as no further one in a row."""
+        before = self.blocked(deployment, now_s)
+        self._learn(deployment, fault, now_s, cooldown_s, again=again)
+        if before is None and self.blocked(deployment, now_s) is not None and len(self.cooled) < _MOST:
+            by_status = self.cooled.setdefault(deployment.id, {})
+            by_status[str(fault.status)] = by_status.get(str(fault.status), 0) + 1
+
+    def _learn(self, deployment: Deployment, fault: Fault, now_s: float, cooldown_s: float, *, again: bool) -> None:
         kind = fault.kind
         self._trim(now_s)
         # A stated time of 0 means «try again», not «never rest».

@@ -148,6 +148,7 @@ def _vitals(worker: Worker, spool: Spool, call_log: CallLog, number: int) -> Vit
         lost_nano_usd=state.lost_nano_usd,
         spool_full=state.full,
         log_lines_dropped=call_log.dropped,
+        cooled=worker.health.cooled,
         breakers={} if worker.health.quiet else {name: kind for name, kind in states.items() if kind != "closed"},
     )
 

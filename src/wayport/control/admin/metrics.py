@@ -27,9 +27,11 @@ def routes(parts: Parts) -> APIRouter:
             caller = await parts.callers.anyone(request)
             if not sees_all(caller):
                 await parts.callers.admin(request)
-        gauges = [*observing.gauges(), *await observing.budget_gauges()]
+        # First, as they renew the names that the others are told by.
+        stored = await observing.stored_gauges()
         with suppress(Unavailable):
-            gauges += await provider_budgets.gauges(parts)
+            stored += await provider_budgets.gauges(parts)
+        gauges = [*observing.gauges(), *stored]
         return Response(observing.metrics.render(gauges), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @router.get("/health/readiness/details", summary="Ready, and how callbacks, database and journal are doing")
