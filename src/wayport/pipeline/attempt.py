@@ -25,6 +25,7 @@ from wayport.dialects.openai_responses_stored import final_response
 from wayport.pipeline.answer_head import JSON, STREAM, head_lines
 from wayport.pipeline.betas import joined
 from wayport.pipeline.call import Call
+from wayport.pipeline.call_ids import FreshIds
 from wayport.pipeline.count import Counting
 from wayport.pipeline.follow import Following, FollowOf
 from wayport.pipeline.framing import Splits, splitter_of
@@ -292,9 +293,11 @@ class Attempt:
 
     def _watching(self, call: Call, prepared: Prepared) -> Callable[[Delta], Iterable[Delta]] | None:
         """What every delta of a stream goes through: the way back to the client's own tools, and who remembers."""
-        restore = prepared.tools.stream().feed if prepared.tools else None
+        restore: Callable[[Delta], Iterable[Delta]] | None = prepared.tools.stream().feed if prepared.tools else None
         if not prepared.watched or call.principal is None:
             return restore
+        if prepared.request is not None:
+            restore = FreshIds(prepared.request, salt=call.id).before(restore)
         return self.thoughts.watch(tenant_of(call.principal)).through(restore)
 
     def _watching_events(self, call: Call, prepared: Prepared, splitter: Splits | None) -> Splits | None:
@@ -435,6 +438,8 @@ def _told(call: Call, prepared: Prepared, response: Response, thoughts: ThoughtM
         if call.conversation is not None:
             # As in a stream: an id of ours, since some upstreams give theirs twice.
             response.id = client_response_id(call.id)
+    if prepared.watched and prepared.request is not None:
+        FreshIds(prepared.request, salt=call.id).response(response)
     response = prepared.tools.restore_response(response)
     if thoughts is not None and call.principal is not None:
         for choice in response.choices:
