@@ -38,6 +38,7 @@ SECTIONS = (
     ("router", schema.RouterIn),
     ("router.strategy_args", schema.StrategyArgsIn),
     ("router.fallbacks", schema.FallbacksIn),
+    ("router.queue", schema.QueueIn),
     ("health_checks", schema.HealthChecksIn),
     ("server", schema.ServerIn),
     ("server.limits", schema.LimitsIn),

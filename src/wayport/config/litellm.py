@@ -28,6 +28,7 @@ from wayport.config.settings import (
     LogLevel,
     ModelSettings,
     ProviderSettings,
+    QueueSettings,
     RouterSettings,
     Settings,
     TimeoutWishes,
@@ -37,6 +38,8 @@ from wayport.core.strategy import StrategyArgs
 
 _MEGABYTE = 1024 * 1024
 _BUDGET_DURATION = re.compile(r"\d{1,6}(s|m|h|d|w|mo)")
+_QUEUE_S = 60.0
+"""where no `timeout` says how long a call may take"""
 _PROVIDER_KEY = "_key"
 """`litellm_settings.<provider>_key` is a provider's credential"""
 _PROVIDER_DEFAULTS = ("vertex_project", "vertex_location")
@@ -252,6 +255,7 @@ class _File:
             provider_budgets=dict(self._provider_budgets()),
             strategy=strategy or base.strategy,
             strategy_args=self._strategy_args(self.router.mapping("routing_strategy_args")),
+            queue=self._queue(),
             allowed_fails=allowed_fails(self._either("allowed_fails"), self.router.mapping("allowed_fails_policy")),
             num_retries=base.num_retries if retries is None else retries,
             cooldown_s=next((found for found in (cooldown_time, cooldown) if found is not None), base.cooldown_s),
@@ -307,6 +311,13 @@ class _File:
         )
         args.warn_unknown(("lowest_latency_buffer", "ttl", "max_latency_list_size", "ttft_percentile", "rpm", "tpm"))
         return found
+
+    def _queue(self) -> QueueSettings:
+        """LiteLLM's scheduler: calls that have a priority wait until their time is over."""
+        self.router.used.add("polling_interval")
+        wait_s = self.router.number("timeout") or _QUEUE_S
+        priority = self.router.whole("default_priority", most=1_000_000)
+        return QueueSettings(wait_s=0.0 if priority is None else wait_s, stated_wait_s=wait_s, priority=priority or 0)
 
     def _either(self, key: str) -> int | None:
         """A number that may stand in `router_settings` (which wins) or in `litellm_settings`."""

@@ -40,6 +40,7 @@ from wayport.config.settings import (
     ModelSettings,
     PooledCredential,
     ProviderSettings,
+    QueueSettings,
     ResponsesSettings,
     RouterSettings,
     ServerSettings,
@@ -238,6 +239,7 @@ class _Converter:
         return RouterSettings(
             strategy=router.strategy,
             strategy_args=StrategyArgs(**router.strategy_args.model_dump()),
+            queue=QueueSettings(**router.queue.model_dump()),
             allowed_fails={str(kind): count for kind, count in router.allowed_fails.items()},
             num_retries=router.num_retries,
             cooldown_s=router.cooldown_s,

@@ -444,11 +444,26 @@ class FallbacksIn(Section):
         return value
 
 
+class QueueIn(Section):
+    """Calls may wait for a place where every deployment of a model has as many as it takes (`max_parallel`, `rpm`, `tpm`)
+    and no fallback takes over.
+    """
+
+    wait_s: Pause = 0.0
+    """for how long at most; 0: the answer is 429 at once"""
+    length: Count = 1000
+    """how many may wait for one model in a worker"""
+    priority: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """of calls that state no `priority`; the lowest goes first"""
+
+
 class RouterIn(Section):
     strategy: str = "power-of-two"
     """for balanced models that name none (docs/routing.md)"""
     strategy_args: StrategyArgsIn = StrategyArgsIn()
     """what the strategy is told"""
+    queue: QueueIn = QueueIn()
+    """whether calls wait for a place"""
     allowed_fails: AllowedFails = {}
     """How many failures in a minute open no breaker: a number, or by class of failure (`timeout`, `rate_limit`, …,
     `default`). Left out: three in a row, or five that are half of all answers."""

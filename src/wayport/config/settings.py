@@ -320,11 +320,22 @@ class HealthCheckSettings(Struct, kw_only=True, frozen=True):
         return self.stale_after_s or 2 * self.every_s + self.timeout_s
 
 
+class QueueSettings(Struct, kw_only=True, frozen=True):
+    wait_s: float = 0.0
+    """0: nobody waits"""
+    stated_wait_s: float = 0.0
+    """for calls that state their priority"""
+    length: int = 1000
+    priority: int = 0
+    """of calls that state none"""
+
+
 class RouterSettings(Struct, kw_only=True, frozen=True):
     strategy: str = "simple-shuffle"
     strategy_args: StrategyArgs = StrategyArgs()
     allowed_fails: dict[str, int] = field(default_factory=dict)
     """failures in a minute that open no breaker, by class of failure or `default`"""
+    queue: QueueSettings = QueueSettings()
     num_retries: int = 2
     cooldown_s: float = 5.0
     learn_params: bool = True

@@ -22,6 +22,7 @@ def of_workers(vitals: Sequence[Vitals], deployments: Sequence[Place]) -> Iterat
         labels = {"worker": str(each.worker)}
         for name, help_text, value in (
             ("wayport_calls_in_flight", "Calls that a worker is busy with.", each.calls_in_flight),
+            ("wayport_calls_waiting", "Calls that wait for a place at a deployment.", each.calls_waiting),
             ("wayport_connections", "Open connections of clients.", each.connections),
             ("wayport_request_bytes_in_flight", "Bytes of requests that are held.", each.request_bytes),
             ("wayport_event_loop_lag_seconds", "How late the event loop was, at most, in a second.", each.loop_lag_s),

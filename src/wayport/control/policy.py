@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from wayport.config.problems import did_you_mean
 from wayport.config.settings import Settings
 from wayport.core.errors import ModelNotFound
-from wayport.routing.snapshot import FallbackRules, ProbePolicy, RouterPolicy, Snapshot
+from wayport.routing.snapshot import FallbackRules, ProbePolicy, QueuePolicy, RouterPolicy, Snapshot
 from wayport.routing.strategies import known, makers
 from wayport.routing.table import RoutingTable
 
@@ -24,6 +24,12 @@ def policy_of(settings: Settings) -> RouterPolicy:
         tag_match_any=router.tag_match_any,
         pre_call_checks=router.pre_call_checks,
         affinity=router.affinity,
+        queue=QueuePolicy(
+            wait_s=router.queue.wait_s,
+            stated_wait_s=router.queue.stated_wait_s,
+            length=router.queue.length,
+            priority=router.queue.priority,
+        ),
         probes=ProbePolicy(
             background=checks.background,
             route=checks.background and checks.route,

@@ -52,6 +52,8 @@ class Decision(Struct, kw_only=True, frozen=True, omit_defaults=True, gc=False):
     """deployment to why it was no candidate"""
     scores: dict[str, float] = field(default_factory=dict)
     """deployment to what the strategy went by; lower is better"""
+    waited_ms: float = 0.0
+    """for a place: every deployment had as many calls as it takes"""
     pinned: str = ""
     """what kept it where it had been: a session, a stored answer, a prompt in the cache"""
 

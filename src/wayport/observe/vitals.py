@@ -19,6 +19,8 @@ class Vitals(Struct, kw_only=True):
     pid: int
     at_s: float = 0.0
     calls_in_flight: int = 0
+    calls_waiting: int = 0
+    """for a place at a deployment"""
     connections: int = 0
     request_bytes: int = 0
     refused_overload: int = 0

@@ -19,6 +19,7 @@ from wayport.pipeline.call import Call
 from wayport.pipeline.settle import abandon
 from wayport.routing.affinity import response_key
 from wayport.routing.plan import Plan, Step
+from wayport.routing.refusals import FULL
 from wayport.routing.routing import Routing
 from wayport.routing.snapshot import Deployment
 from wayport.routing.wishes import NO_WISHES
@@ -56,7 +57,7 @@ async def tries(call: Call, step: Step, *, attempt: Makes, routing: Routing, clo
         most = deployment.max_parallel
         if most is not None and step.candidate.live.in_flight >= most:
             # Others were faster while this call waited for its turn.
-            step = _elsewhere(plan, step, last, clock.steady_s())
+            step = await _elsewhere(plan, step, last, routing, clock)
             continue
         if step.fields:
             call.fields = {**call.fields, **step.fields}
@@ -98,6 +99,8 @@ async def tries(call: Call, step: Step, *, attempt: Makes, routing: Routing, clo
         finally:
             now_s = clock.steady_s()
             step.candidate.live.end()
+            if most is not None and routing.lines.waiting:
+                routing.lines.freed()
             if not record.duration_ms:
                 record.duration_ms = (now_s - began_s) * 1000
             if call.upstream_wait_s == waited_s:
@@ -128,18 +131,17 @@ async def tries(call: Call, step: Step, *, attempt: Makes, routing: Routing, clo
         step = following
 
 
-def _elsewhere(plan: Plan, full: Step, last: UpstreamFault | None, now_s: float) -> Step:
+async def _elsewhere(plan: Plan, full: Step, last: UpstreamFault | None, routing: Routing, clock: Clock) -> Step:
     """The step in the place of one whose deployment has no room any more. Raises what is told where there is none."""
-    following = plan.after(full.deployment, _FULL, now_s)
+    following = plan.after(full.deployment, _FULL, clock.steady_s())
     if following is not None:
         return following
     if last is not None:
         raise last
-    raise RateLimited(
-        f"Every deployment of `{full.public_name}` has as many calls as it takes.",
-        code="deployment_limits",
-        retry_after_s=1,
+    refused = RateLimited(
+        f"Every deployment of `{full.public_name}` has as many calls as it takes.", code=FULL, retry_after_s=1
     )
+    return await routing.lines.turn_of(plan, refused, clock)
 
 
 def _affordable(call: Call, failed: AttemptRecord) -> bool:
@@ -153,7 +155,7 @@ def _begin(call: Call, step: Step, began_s: float) -> AttemptRecord:
         provider=deployment.provider,
         model=deployment.upstream_model,
         started_ms=(began_s - call.steady_s) * 1000,
-        wait_ms=step.wait_s * 1000,
+        wait_ms=(step.wait_s + step.queued_s) * 1000,
         reason=step.reason,
     )
     call.attempts.append(record)

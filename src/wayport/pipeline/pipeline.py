@@ -19,6 +19,7 @@ from wayport.core.errors import (
     ClientGone,
     Fault,
     InternalError,
+    RateLimited,
     Unavailable,
     UpstreamFault,
     WayportError,
@@ -140,7 +141,11 @@ class Pipeline:
             if plan.wishes.dry_run:
                 tell_plan(call, plan, self._clock.steady_s())
                 return
-            first = plan.first(self._clock.steady_s())
+            try:
+                first = plan.first(self._clock.steady_s())
+            except RateLimited as refused:
+                first = await self._routing.lines.turn_of(plan, refused, self._clock)
+                call.upstream_wait_s += first.queued_s
             if call.principal.holders or call.beside or self._admit.admission.binds_all:
                 pending = self._admit(call, table)
                 if pending is not None:

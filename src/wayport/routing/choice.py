@@ -1,7 +1,8 @@
 """One choice among the deployments of a model: filters, affinity, strategy, and the account of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
+from types import MappingProxyType
 from typing import Protocol
 
 from msgspec import Struct, field
@@ -42,6 +43,8 @@ class Ask(Struct, frozen=True):
     policy: RouterPolicy
     asking: Asking
     wishes: Wishes
+    turn: bool = True
+    """it does not stand behind those that wait for this model"""
 
 
 class Choice(Struct):
@@ -95,7 +98,17 @@ class Choice(Struct):
 class Chooser:
     """What all calls of a worker share when a deployment is chosen."""
 
-    def __init__(self, *, random: Random, health: Health, lives: LiveStates, affinity: Affinity) -> None:
+    def __init__(
+        self,
+        *,
+        random: Random,
+        health: Health,
+        lives: LiveStates,
+        affinity: Affinity,
+        waiting: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
+        """`waiting`: models that calls wait for already."""
+        self.waiting = waiting
         self.random = random
         self.health = health
         self.lives = lives
@@ -132,6 +145,10 @@ class Chooser:
         if found.auto:
             able = _of_all(able, ask, choice.removed, priced=name == "cost-based-routing")
         able = _fitting(able, group, ask, choice)
+        if self.waiting and not ask.turn and found.name in self.waiting:
+            choice.removed.update({candidate.deployment.id: "others wait already" for candidate in able})
+            choice.full_for_s = 0.0
+            return choice
         able = self._free(able, group, choice, at_s)
         if not able:
             return choice

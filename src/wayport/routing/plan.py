@@ -18,7 +18,7 @@ from wayport.routing.choice import Ask, Asking, Choice, Chooser
 from wayport.routing.group import Candidate, Group
 from wayport.routing.refusals import nobody
 from wayport.routing.retry import FINAL, NOT_AGAIN, backoff_s, retries_for
-from wayport.routing.snapshot import Deployment, RouterPolicy
+from wayport.routing.snapshot import Deployment, QueuePolicy, RouterPolicy
 from wayport.routing.table import Found, RoutingTable
 from wayport.routing.wishes import NO_WISHES, Link, Wishes
 
@@ -34,6 +34,8 @@ class Step(Struct, frozen=True):
     public_name: str
     again: bool = False
     """this call has been there before"""
+    queued_s: float = 0.0
+    """waited for a place"""
     fields: Mapping[str, Raw] = _NO_FIELDS
     """of the request, that are other for this fallback"""
 
@@ -46,7 +48,7 @@ class Plan:
     """Asked for one step at a time; each answer takes into account what failed before."""
 
     __slots__ = (
-        "_asking", "_attempts", "_chooser", "_found", "_hops", "_policy", "_table", "_tried", "_visited",
+        "_asking", "_attempts", "_chooser", "_found", "_hops", "_policy", "_table", "_tried", "_turn", "_visited",
         "decisions", "found", "learns", "pins", "until_s", "wishes",
     )  # fmt: skip
 
@@ -80,10 +82,15 @@ class Plan:
         self._visited: set[str] = {found.name}
         self._attempts = 0
         self._tried: dict[str, FaultClass] = {}
+        self._turn = False
 
     # ------------------------------------------------------------------------------------------------------- steps
-    def first(self, now_s: float) -> Step:
-        """The first step. Raises `WayportError` if nobody can be called: what is missing, resting or used up."""
+    def first(self, now_s: float, *, turn: bool = False) -> Step:
+        """The first step. Raises `WayportError` if nobody can be called: what is missing, resting or used up.
+
+        `turn`: it is this call's, though others wait.
+        """
+        self._turn = turn
         found = self._found
         single = self._chooser.only(found, self.wishes)
         if single is not None:
@@ -104,6 +111,7 @@ class Plan:
 
         `unable`: nothing was sent, as this target cannot be told the request.
         """
+        self._turn = True
         self._tried[failed.id] = "unsupported_param" if unable else fault.kind
         if fault.kind in FINAL and not unable:
             return None
@@ -166,7 +174,7 @@ class Plan:
     def _choose(self, found: Found, at_s: float, reason: Reason, skip: Collection[str]) -> Choice:
         if not skip and (single := self._chooser.only(found, self.wishes)) is not None:
             return Choice(candidate=single)
-        choice = self._chooser.choose(found, at_s, Ask(self._policy, self._asking, self.wishes), skip=skip)
+        choice = self._chooser.choose(found, at_s, Ask(self._policy, self._asking, self.wishes, self._turn), skip=skip)
         self.learns = True
         self.pins = choice.pins
         if choice.worth_telling:
@@ -221,6 +229,25 @@ class Plan:
             self._attempts = 1
             return Step(choice.candidate, 0.0, "fallback", found.name, fields=link.fields)
         return None
+
+    # ----------------------------------------------------------------------------------------------------- waiting
+    @property
+    def queue(self) -> QueuePolicy:
+        return self._policy.queue
+
+    @property
+    def patience_s(self) -> float:
+        """How long this call may wait for a place."""
+        rules = self._policy.queue
+        return rules.wait_s if self.wishes.priority is None else max(rules.wait_s, rules.stated_wait_s)
+
+    def start_over(self) -> None:
+        """As if nothing had been tried."""
+        self._found = self.found
+        self._hops = self._attempts = 0
+        self._visited = {self.found.name}
+        self._tried.clear()
+        self.decisions.clear()
 
     # ------------------------------------------------------------------------------------------------- for others
     @property

@@ -18,6 +18,7 @@ from wayport.routing.group import Group
 from wayport.routing.health import Blocked
 from wayport.routing.table import Found
 
+FULL = "deployment_limits"
 _AS_BEFORE = frozenset({"rate_limit", "quota", "authentication", "permission", "not_found"})
 """faults that the next call would be told in the same words"""
 
@@ -36,7 +37,7 @@ def nobody(
     if choice.full_for_s is not None:
         return RateLimited(
             f"Every deployment of `{found.name}` has as many calls as it takes.",
-            code="deployment_limits",
+            code=FULL,
             retry_after_s=max(1.0, choice.full_for_s),
         )
     why = "; ".join(sorted(set(choice.removed.values()))) or "there is none"

@@ -7,6 +7,7 @@ from wayport.dialects.neutral import DialectName
 from wayport.routing.affinity import Affinity
 from wayport.routing.choice import Asking, Chooser
 from wayport.routing.health import Health
+from wayport.routing.lines import Lines
 from wayport.routing.live import LiveStates
 from wayport.routing.plan import Plan, Step
 from wayport.routing.snapshot import Deployment, Snapshot
@@ -22,7 +23,14 @@ class Routing:
         self.lives = LiveStates()
         self.affinity = Affinity()
         self.traces = Traces()
-        self._chooser = Chooser(random=random, health=self.health, lives=self.lives, affinity=self.affinity)
+        self.lines = Lines()
+        self._chooser = Chooser(
+            random=random,
+            health=self.health,
+            lives=self.lives,
+            affinity=self.affinity,
+            waiting=self.lines.waiting,
+        )
 
     def plan(
         self,

@@ -149,6 +149,19 @@ class ProbePolicy(Struct, kw_only=True, frozen=True):
     """a 429 or a timeout is no reason"""
 
 
+class QueuePolicy(Struct, kw_only=True, frozen=True):
+    """Whether calls wait where every deployment has as many as it takes."""
+
+    wait_s: float = 0.0
+    """for so long at most; 0: they do not"""
+    stated_wait_s: float = 0.0
+    """the same for those that state their priority"""
+    length: int = 1000
+    """so many for one model"""
+    priority: int = 0
+    """of those that state none; the lowest goes first"""
+
+
 class RouterPolicy(Struct, kw_only=True, frozen=True):
     strategy: str = "simple-shuffle"
     num_retries: int = 2
@@ -169,6 +182,7 @@ class RouterPolicy(Struct, kw_only=True, frozen=True):
     affinity: tuple[str, ...] = ("session", "response")
     """what leads back to the same deployment: `session`, `response` (a stored one), `prompt_cache`"""
     probes: ProbePolicy = ProbePolicy()
+    queue: QueuePolicy = QueuePolicy()
     mocks: bool = False
     """whether clients may have answers and failures made up (`mock_response` …)"""
 

@@ -84,6 +84,8 @@ def _sentences(record: CallRecord) -> list[str]:
 
 
 def _of_decision(decision: Decision) -> list[str]:
+    if decision.waited_ms:
+        return [f"`{decision.model}`: waited {decision.waited_ms:.0f} ms for a place."]
     said = [f"`{decision.model}`: {name} was no candidate ({why})." for name, why in decision.removed.items()]
     if not decision.chosen:
         return [*said, f"`{decision.model}`: nobody was left."]

@@ -21,7 +21,7 @@ _IN_BODY = frozenset(
     {
         "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "context_window_fallback_dict",
         "disable_fallbacks", "max_fallbacks", "num_retries", "timeout", "request_timeout", "stream_timeout",
-        "ttft_timeout", "stream_idle_timeout", "routing", "allowed_model_region", "mock_response", "mock_tool_calls",
+        "ttft_timeout", "stream_idle_timeout", "routing", "allowed_model_region", "priority", "mock_response", "mock_tool_calls",
         "mock_delay", "mock_timeout", "mock_testing_fallbacks", "mock_testing_context_fallbacks",
         "mock_testing_content_policy_fallbacks", "mock_testing_rate_limit_error",
     }
@@ -30,11 +30,12 @@ _IN_HEAD = frozenset(
     {
         b"x-wayport-num-retries", b"x-litellm-num-retries", b"x-wayport-timeout", b"x-litellm-timeout",
         b"x-wayport-ttft-timeout", b"x-litellm-stream-timeout", b"x-wayport-stream-idle-timeout", b"x-wayport-routing",
-        b"x-wayport-region", b"x-wayport-dry-run",
+        b"x-wayport-region", b"x-wayport-dry-run", b"x-wayport-priority", b"x-litellm-priority",
     }
 )  # fmt: skip
 _MOST_RETRIES = 20
 _MOST_FALLBACKS = 20
+_LEAST_URGENT = 1_000_000
 _TRUE = frozenset({b"true", b"1", b"yes"})
 
 _entries = msgspec.json.Decoder(list[str | dict[str, Raw]])
@@ -62,6 +63,8 @@ class Wishes(Struct, frozen=True, kw_only=True):
     strategy: str | None = None
     region: str | None = None
     dry_run: bool = False
+    priority: int | None = None
+    """where calls wait for a place: the lowest goes first"""
     mocks: dict[str, Raw] = {}
     """`mock_*` parameters, for those who may use them"""
 
@@ -81,6 +84,7 @@ def wishes_of(fields: Fields, headers: Headers, *, dialect: DialectName, model: 
     idle = header(b"x-wayport-stream-idle-timeout")
     strategy = header(b"x-wayport-routing")
     region = header(b"x-wayport-region")
+    priority = header(b"x-wayport-priority") or header(b"x-litellm-priority")
     dry_run = header(b"x-wayport-dry-run")
     get = asked.get
     own_fallbacks = get("fallbacks")
@@ -100,6 +104,7 @@ def wishes_of(fields: Fields, headers: Headers, *, dialect: DialectName, model: 
         strategy=_strategy(strategy, get("routing")),
         region=_word(region, get("allowed_model_region")),
         dry_run=dry_run is not None and dry_run.strip().lower() in _TRUE,
+        priority=_whole(_either(priority, get("priority")), "priority", _LEAST_URGENT),
         mocks={name: value for name, value in asked.items() if name.startswith("mock_")},
     )
 

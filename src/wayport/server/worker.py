@@ -139,6 +139,7 @@ def _vitals(worker: Worker, spool: Spool, call_log: CallLog, number: int) -> Vit
         worker=number,
         pid=os.getpid(),
         calls_in_flight=load.calls,
+        calls_waiting=worker.routing.lines.count,
         connections=len(load.connections),
         request_bytes=load.body_bytes,
         refused_overload=load.refused,

@@ -1,0 +1,108 @@
+"""Calls that wait for a place, where every deployment of a model has as many as it takes: one line for each model.
+
+What must stay true: nobody is passed over but for a more urgent call; a wait ends, by its turn, by its time or with its
+client; who leaves, for whatever reason, lets the next one look.
+"""
+
+import asyncio
+from bisect import insort
+from collections.abc import Mapping
+from contextlib import suppress
+from math import inf
+
+from msgspec.structs import replace
+
+from wayport.core.clock import Clock
+from wayport.core.errors import RateLimited
+from wayport.core.record import Decision
+from wayport.routing.plan import Plan, Step
+from wayport.routing.refusals import FULL
+
+
+class _Place:
+    __slots__ = ("event", "number", "priority")
+
+    def __init__(self, priority: int, number: int) -> None:
+        self.priority = priority
+        self.number = number
+        self.event = asyncio.Event()
+
+    def __lt__(self, other: "_Place") -> bool:
+        return (self.priority, self.number) < (other.priority, other.number)
+
+
+class Lines:
+    def __init__(self) -> None:
+        self._lines: dict[str, list[_Place]] = {}
+        self._number = 0
+
+    @property
+    def waiting(self) -> Mapping[str, object]:
+        """Models that somebody waits for: whoever comes stands behind."""
+        return self._lines
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def freed(self) -> None:
+        """There may be a place: those who stand first look."""
+        for line in self._lines.values():
+            line[0].event.set()
+
+    async def turn_of(self, plan: Plan, refused: RateLimited, clock: Clock) -> Step:
+        """The first step of a call that was refused, when it is its turn. Raises the refusal that it comes to."""
+        if refused.code != FULL or plan.patience_s <= 0:
+            raise refused
+        name, rules = plan.found.name, plan.queue
+        line = self._lines.get(name, [])
+        if len(line) >= rules.length:
+            raise RateLimited(
+                f"Every deployment of `{name}` has as many calls as it takes, and {len(line)} wait already.",
+                code=FULL,
+                retry_after_s=refused.retry_after_s,
+            )
+        self._number += 1
+        place = _Place(plan.wishes.priority or rules.priority, self._number)
+        self._lines[name] = line
+        insort(line, place)
+        try:
+            return await self._wait(plan, refused, clock, place)
+        finally:
+            line.remove(place)
+            if line:
+                line[0].event.set()
+            else:
+                del self._lines[name]
+
+    async def _wait(self, plan: Plan, refused: RateLimited, clock: Clock, place: _Place) -> Step:
+        name = plan.found.name
+        since_s = clock.steady_s()
+        until_s = min(since_s + plan.patience_s, inf if plan.until_s is None else plan.until_s)
+        line = self._lines[name]
+        while True:
+            now_s = clock.steady_s()
+            again_s = inf
+            if line[0] is place:
+                plan.start_over()
+                try:
+                    step = plan.first(now_s, turn=True)
+                except RateLimited as error:
+                    if error.code != FULL:
+                        raise
+                    refused = error
+                    again_s = error.retry_after_s or inf
+                else:
+                    waited_s = now_s - since_s
+                    plan.decisions.insert(0, Decision(model=name, reason="queue", waited_ms=waited_s * 1000))
+                    return replace(step, queued_s=waited_s)
+            left_s = until_s - now_s
+            if left_s <= 0:
+                waited = f"; this one has waited {now_s - since_s:.1f} s"
+                raise RateLimited(
+                    refused.message.rstrip(".") + waited + ".", code=FULL, retry_after_s=refused.retry_after_s
+                )
+            place.event.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, again_s)):
+                    await place.event.wait()

@@ -1,0 +1,269 @@
+"""Calls wait for a place where every deployment has as many as it takes: in order, not for ever, and only if told to."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from tests.fakes.gateway import Gateway, gateway
+from tests.fakes.upstream import Exchange, Upstream, json_answer
+from tests.pipeline.test_attempts_failures import WHOLE
+from tests.routing.places import Place, deployment, fault
+
+from wayport.core.clock import SystemClock
+from wayport.core.errors import RateLimited
+from wayport.routing.lines import Lines
+from wayport.routing.snapshot import Model, QueuePolicy, RouterPolicy
+
+
+class Door:
+    """An upstream that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._open = asyncio.Semaphore(0)
+
+    async def __call__(self, exchange: Exchange) -> None:
+        body = json.loads(exchange.received.body)
+        self.asked.append(body["messages"][0]["content"])
+        await self._open.acquire()
+        await json_answer(WHOLE)(exchange)
+
+    def let(self, count: int = 1) -> None:
+        for _ in range(count):
+            self._open.release()
+
+
+def config(upstream: Upstream, queue: str = "queue: {wait_s: 20}", deployment: str = "max_parallel: 1") -> str:
+    return f"""
+providers:
+  up: {{api_base: {upstream.url}/v1, api_key: k}}
+models:
+  m: {{model: up/a, {deployment}}}
+router: {{num_retries: 0, {queue}}}
+"""
+
+
+@asynccontextmanager
+async def door(**more: Any) -> AsyncIterator[tuple[Door, Gateway]]:
+    opener = Door()
+    async with Upstream(opener) as upstream, gateway(config(upstream, **more)) as wayport:
+        yield opener, wayport
+
+
+def asking(wayport: Gateway, text: str, **more: Any) -> asyncio.Task[httpx.Response]:
+    body = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
+    return asyncio.ensure_future(wayport.ask(body))
+
+
+async def until_waiting(wayport: Gateway, count: int) -> None:
+    async with asyncio.timeout(10):
+        while wayport.worker.routing.lines.count != count:
+            await asyncio.sleep(0)
+
+
+async def until_asked(opener: Door, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(opener.asked) != count:
+            await asyncio.sleep(0)
+
+
+async def test_calls_go_in_the_order_in_which_they_came() -> None:
+    async with door() as (opener, wayport):
+        calls = [asking(wayport, "0")]
+        await until_asked(opener, 1)
+        for number in range(1, 5):
+            calls.append(asking(wayport, str(number)))
+            await until_waiting(wayport, number)
+        opener.let(5)
+        assert [(await call).status_code for call in calls] == [200] * 5
+        assert opener.asked == list("01234")
+        assert wayport.worker.routing.lines.count == 0
+        told = (await wayport.http.get(f"/v1/calls/{(await calls[1]).headers['x-wayport-call-id']}/explain")).json()
+        assert told["decisions"][0]["waited_ms"] > 0
+        assert told["attempts"][0]["wait_ms"] > 0
+        assert "for a place" in told["explanation"][0]
+
+
+async def test_the_more_urgent_goes_first() -> None:
+    async with door() as (opener, wayport):
+        calls = [asking(wayport, "first")]
+        await until_asked(opener, 1)
+        for count, (text, more) in enumerate(
+            (("late", {"priority": 9}), ("usual", {}), ("soon", {"priority": 1}), ("usual too", {"priority": 0})), 1
+        ):
+            calls.append(asking(wayport, text, **more))
+            await until_waiting(wayport, count)
+        opener.let(5)
+        assert [(await call).status_code for call in calls] == [200] * 5
+        assert opener.asked == ["first", "usual", "usual too", "soon", "late"]
+
+
+async def test_who_comes_does_not_go_before_those_who_wait() -> None:
+    async with door() as (opener, wayport):
+        first, second = asking(wayport, "0"), asking(wayport, "1")
+        await until_waiting(wayport, 1)
+        lines = wayport.worker.routing.lines
+        # The place is free, and the one who waits has not looked yet.
+        live = wayport.worker.routing.lives.of(wayport.worker.pipeline.table.find("m").deployments[0].id)
+        live.in_flight -= 1
+        third = asking(wayport, "2")
+        await until_waiting(wayport, 2)
+        live.in_flight += 1
+        assert len(opener.asked) == 1
+        assert lines.count == 2
+        opener.let(3)
+        assert [(await call).status_code for call in (first, second, third)] == [200] * 3
+        assert opener.asked[2] == "2"
+
+
+async def test_a_client_that_leaves_lets_the_next_one_go() -> None:
+    async with door() as (opener, wayport):
+        first = asking(wayport, "0")
+        await until_asked(opener, 1)
+        leaving = asking(wayport, "leaving")
+        await until_waiting(wayport, 1)
+        staying = asking(wayport, "staying")
+        await until_waiting(wayport, 2)
+        leaving.cancel()
+        await until_waiting(wayport, 1)
+        opener.let(2)
+        assert [(await call).status_code for call in (first, staying)] == [200] * 2
+        assert opener.asked == ["0", "staying"]
+        assert [record.status for record in wayport.records].count("cancelled") == 1
+
+
+async def test_nobody_waits_for_longer_than_is_said() -> None:
+    async with door(queue="queue: {wait_s: 0.05}") as (opener, wayport):
+        first = asking(wayport, "0")
+        await until_asked(opener, 1)
+        late = await asking(wayport, "1")
+        error = late.json()["error"]
+        assert (late.status_code, error["code"]) == (429, "deployment_limits")
+        assert "has waited" in error["message"]
+        assert "retry-after" in late.headers
+        opener.let()
+        assert (await first).status_code == 200
+
+
+async def test_a_request_waits_no_longer_than_its_own_time() -> None:
+    async with door() as (opener, wayport):
+        first = asking(wayport, "0")
+        await until_asked(opener, 1)
+        assert (await asking(wayport, "1", timeout=0.05)).status_code == 429
+        opener.let()
+        assert (await first).status_code == 200
+
+
+async def test_a_line_has_an_end() -> None:
+    async with door(queue="queue: {wait_s: 20, length: 1}") as (opener, wayport):
+        calls = [asking(wayport, "0")]
+        await until_asked(opener, 1)
+        calls.append(asking(wayport, "1"))
+        await until_waiting(wayport, 1)
+        refused = await asking(wayport, "2")
+        assert refused.status_code == 429
+        assert "1 wait already" in refused.json()["error"]["message"]
+        opener.let(2)
+        assert [(await call).status_code for call in calls] == [200] * 2
+
+
+async def test_nobody_waits_unless_told_to() -> None:
+    async with door(queue="cooldown_s: 5") as (opener, wayport):
+        first = asking(wayport, "0")
+        await until_asked(opener, 1)
+        refused = await asking(wayport, "1", priority=0)
+        assert refused.status_code == 429
+        opener.let()
+        assert (await first).status_code == 200
+
+
+async def test_a_fallback_is_asked_before_anybody_waits() -> None:
+    opener = Door()
+    async with Upstream(opener) as upstream:
+        text = config(upstream, deployment="max_parallel: 1, fallbacks: [n]").replace("router:", "  n: up/b\nrouter:")
+        async with gateway(text) as wayport:
+            calls = [asking(wayport, "0"), asking(wayport, "1")]
+            await until_asked(opener, 2)
+            opener.let(2)
+            assert [(await call).status_code for call in calls] == [200] * 2
+
+
+@pytest.mark.parametrize("priority", [None, 3])
+async def test_with_litellms_file_those_wait_that_state_a_priority(priority: int | None) -> None:
+    opener = Door()
+    async with Upstream(opener) as upstream:
+        text = f"""
+model_list:
+  - model_name: m
+    litellm_params: {{model: openai/a, api_base: {upstream.url}/v1, api_key: k, max_parallel_requests: 1}}
+"""
+        async with gateway(text) as wayport:
+            first = asking(wayport, "0")
+            await until_asked(opener, 1)
+            second = asking(wayport, "1", **({} if priority is None else {"priority": priority}))
+            if priority is None:
+                assert (await second).status_code == 429
+                opener.let()
+            else:
+                await until_waiting(wayport, 1)
+                opener.let(2)
+                assert (await second).status_code == 200
+            assert (await first).status_code == 200
+
+
+async def test_a_default_priority_makes_all_wait() -> None:
+    text = """
+model_list: [{model_name: m, litellm_params: {model: openai/a, api_key: k}}]
+router_settings: {default_priority: 5, timeout: 30, polling_interval: 0.03}
+"""
+    async with gateway(text) as wayport:
+        queue = wayport.worker.pipeline.table.snapshot.router.queue
+        assert (queue.wait_s, queue.stated_wait_s, queue.priority) == (30, 30, 5)
+        assert not [warning for warning in wayport.worker.pipeline.table.snapshot.warnings if "polling" in warning]
+
+
+# ------------------------------------------------------------------------------------------------------------- alone
+async def test_a_place_that_a_new_minute_brings_is_taken_without_anybody_saying_so() -> None:
+    clock = SystemClock()
+    place = Place(
+        Model(name="m", deployments=(deployment("a", rpm=1),)),
+        policy=RouterPolicy(queue=QueuePolicy(wait_s=30)),
+    )
+    lines = Lines()
+    live = place.lives.of("a")
+    # The minute is over in a twinkling.
+    live.minute_began_s = clock.steady_s() - 59.95
+    live.requests = 1
+    plan = place.plan()
+    with pytest.raises(RateLimited) as refused:
+        plan.first(clock.steady_s())
+    refused.value.retry_after_s = 0.01
+    step = await lines.turn_of(plan, refused.value, clock)
+    assert step.deployment.id == "a"
+    assert step.queued_s > 0
+    assert lines.count == 0
+
+
+async def test_another_refusal_ends_the_wait() -> None:
+    clock = SystemClock()
+    a = deployment("a", max_parallel=1)
+    place = Place(Model(name="m", deployments=(a,)), policy=RouterPolicy(queue=QueuePolicy(wait_s=30)))
+    live = place.lives.of("a")
+    live.in_flight = 1
+    lines, plan = Lines(), place.plan()
+    with pytest.raises(RateLimited) as refused:
+        plan.first(clock.steady_s())
+    waiting = asyncio.ensure_future(lines.turn_of(plan, refused.value, clock))
+    while not lines.count:
+        await asyncio.sleep(0)
+    for _ in range(3):
+        place.health.failed(a, fault("server"), now_s=clock.steady_s(), cooldown_s=60)
+    live.in_flight = 0
+    lines.freed()
+    with pytest.raises(Exception, match="left alone"):
+        await waiting
+    assert lines.count == 0
