@@ -104,7 +104,9 @@ async def test_the_more_urgent_goes_first() -> None:
 
 async def test_who_comes_does_not_go_before_those_who_wait() -> None:
     async with door() as (opener, wayport):
-        first, second = asking(wayport, "0"), asking(wayport, "1")
+        first = asking(wayport, "0")
+        await until_asked(opener, 1)
+        second = asking(wayport, "1")
         await until_waiting(wayport, 1)
         lines = wayport.worker.routing.lines
         # The place is free, and the one who waits has not looked yet.
