@@ -173,7 +173,11 @@ def rules(providers: list[Provider]) -> Iterator[str]:
     yield "Names are regular expressions over the upstream model's whole name; the first that matches counts."
     for provider in sorted(providers, key=lambda one: one.name):
         told = [
-            (rule.match, rule.dialect, rule.paths.get("chat") if rule.paths else None)
+            (
+                f"{rule.route}/ with {rule.match}" if rule.route else rule.match,
+                rule.dialect,
+                rule.paths.get("chat") if rule.paths else None,
+            )
             for rule in provider.models
             if rule.dialect is not None or rule.paths is not None
         ]
@@ -182,8 +186,9 @@ def rules(providers: list[Provider]) -> Iterator[str]:
             yield "| models | dialect | path |"
             yield "|---|---|---|"
             for match, dialect, path in told:
-                escaped = match.replace("|", "\\|")
-                yield f"| `{escaped}` | {f'`{dialect}`' if dialect else ''} | {f'`{path}`' if path else ''} |"
+                route, _, pattern = match.rpartition(" with ")
+                escaped = pattern.replace("|", "\\|")
+                yield f"| {f'`{route}` before ' if route else ''}`{escaped}` | {f'`{dialect}`' if dialect else ''} | {f'`{path}`' if path else ''} |"
 
 
 def variables(names: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from wayport.access.tenant import tenant_of
 from wayport.core.errors import BadRequest
-from wayport.dialects.dialect import Dialect, Profile
+from wayport.dialects.dialect import Dialect, Profile, takes_beta
 from wayport.dialects.gemini_content_beside import EmbedCall, decode_embed_request
 from wayport.dialects.neutral import DialectName, Request
 from wayport.dialects.openai_embeddings import UPSTREAMS as EMBEDDINGS
@@ -122,9 +122,10 @@ class Preparation:
         )
         if dropped:
             _report(call, deployment, dropped)
-        if deployment.profile.refused_betas and operation != "embeddings":
-            refused = deployment.profile.refused_betas
-            call.dropped += [f"{BETAS_HEADER}: {name}" for name in named(call.client.header) if name in refused]
+        profile = deployment.profile
+        if (profile.refused_betas or profile.betas is not None) and operation != "embeddings":
+            left_out = [name for name in named(call.client.header) if not takes_beta(profile, name)]
+            call.dropped += [f"{BETAS_HEADER}: {name}" for name in left_out]
         return Prepared(body=body, upstream=upstream, operation=operation, watched=watched)
 
     def _lacks_thoughts(self, call: Call, deployment: Deployment) -> bool:

@@ -53,9 +53,10 @@ def placement(
     stands in `missing`; the placement is then not to be called.
     """
     settings = {**(settings or {}), "credential_from": credential_from}
-    model, dialect = _route(provider, model)
-    rule = rule_for(provider, base_model.rpartition("/")[2] if base_model else model)
-    dialect = dialect or rule.dialect or provider.dialect
+    model, route = _route(provider, model)
+    rule = rule_for(provider, base_model.rpartition("/")[2] if base_model else model, route)
+    routed = None if rule.route else provider.routes.get(route)
+    dialect = routed or rule.dialect or provider.dialect
     paths = dict(rule.paths if rule.paths is not None else provider.paths)
     if rule.paths is None and dialect != provider.dialect and (own := paths.get(_OPERATION_OF.get(dialect, ""))):
         paths["chat"] = own
@@ -91,12 +92,12 @@ def placement(
     return structs.replace(placed, missing=needs[0] if needs else ())
 
 
-def _route(provider: Provider, model: str) -> tuple[str, DialectName | None]:
+def _route(provider: Provider, model: str) -> tuple[str, str]:
     """Takes off a leading segment that chooses an API of the provider and not a model (`responses/gpt-5`)."""
     lead, slash, rest = model.partition("/")
     if slash and lead in provider.routes:
-        return rest, provider.routes[lead]
-    return model, None
+        return rest, lead
+    return model, ""
 
 
 def _filled(template: str, provider: Provider, settings: Mapping[str, str], needs: list[tuple[str, ...]]) -> str:

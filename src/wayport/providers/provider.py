@@ -71,6 +71,8 @@ class ModelRule(Struct, kw_only=True, frozen=True):
 
     match: str
     """a regular expression that must match the whole upstream model name"""
+    route: str = ""
+    """one of the provider's `routes`: the rule holds only for models that were named with it (`invoke/…`)"""
     profile: Profile | None = None
     dialect: DialectName | None = None
     paths: Mapping[str, str] | None = None

@@ -71,6 +71,7 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
 
 class RuleRow(Struct, frozen=True, forbid_unknown_fields=True):
     match: str
+    route: str = ""
     profile: dict[str, Any] | None = None
     """fields of a profile that differ from the provider's"""
     dialect: DialectName | None = None
@@ -175,6 +176,7 @@ def _provider(row: Row, rows: Mapping[str, Row]) -> Provider:
         models=tuple(
             ModelRule(
                 match=rule.match,
+                route=rule.route,
                 profile=None if rule.profile is None else profile_from({**own, **rule.profile}),
                 dialect=rule.dialect,
                 paths=rule.paths,
@@ -227,12 +229,16 @@ def _whole(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def rule_for(provider: Provider, model: str) -> ModelRule:
-    """What the provider's rules say of one model, put together: unset where no rule says anything."""
+def rule_for(provider: Provider, model: str, route: str = "") -> ModelRule:
+    """What the provider's rules say of one model, put together: unset where no rule says anything. Its `route` is set
+    where a rule of this route had a say.
+    """
     profile = dialect = paths = None
+    special = ""
     for rule in provider.models:
-        if _whole(rule.match).fullmatch(model):
+        if (not rule.route or rule.route == route) and _whole(rule.match).fullmatch(model):
+            special = special or rule.route
             profile = profile if profile is not None else rule.profile
             dialect = dialect if dialect is not None else rule.dialect
             paths = paths if paths is not None else rule.paths
-    return ModelRule(match=model, profile=profile, dialect=dialect, paths=paths)
+    return ModelRule(match=model, route=special, profile=profile, dialect=dialect, paths=paths)
