@@ -57,7 +57,8 @@ async def tries(call: Call, step: Step, *, attempt: Makes, routing: Routing, clo
         most = deployment.max_parallel
         if most is not None and step.candidate.live.in_flight >= most:
             # Others were faster while this call waited for its turn.
-            step = await _elsewhere(plan, step, last, routing, clock)
+            step = await _elsewhere(plan, step, last, attempted=bool(call.attempts), routing=routing, clock=clock)
+            call.upstream_wait_s += step.queued_s
             continue
         if step.fields:
             call.fields = {**call.fields, **step.fields}
@@ -131,7 +132,9 @@ async def tries(call: Call, step: Step, *, attempt: Makes, routing: Routing, clo
         step = following
 
 
-async def _elsewhere(plan: Plan, full: Step, last: UpstreamFault | None, routing: Routing, clock: Clock) -> Step:
+async def _elsewhere(
+    plan: Plan, full: Step, last: UpstreamFault | None, *, attempted: bool, routing: Routing, clock: Clock
+) -> Step:
     """The step in the place of one whose deployment has no room any more. Raises what is told where there is none."""
     following = plan.after(full.deployment, _FULL, clock.steady_s())
     if following is not None:
@@ -141,6 +144,9 @@ async def _elsewhere(plan: Plan, full: Step, last: UpstreamFault | None, routing
     refused = RateLimited(
         f"Every deployment of `{full.public_name}` has as many calls as it takes.", code=FULL, retry_after_s=1
     )
+    if attempted:
+        # It would ask again where it was told no.
+        raise refused
     return await routing.lines.turn_of(plan, refused, clock)
 
 

@@ -25,7 +25,6 @@ log = logging.getLogger("wayport.pipeline")
 
 EVERY_S = 0.5
 _FIRST_S = 0.05
-_UNKNOWN_S = 2.0
 
 
 def budget_of(target: TargetBudget) -> Budget:
@@ -139,26 +138,23 @@ class TargetBudgets:
 
     async def look(self) -> None:
         """Tells what was spent here, and learns what was spent elsewhere."""
-        now_s = self._clock.now_s()
-        for purse in list(self._purses.values()):
-            purse.turn(now_s)
-            own, window = purse.own, purse.window
-            claim = Claim(
-                counter=purse.counter,
-                kind="money",
-                limit=purse.target.max_nano_usd,
-                window=window,
-                held=own,
-                watch=True,
-            )
-            try:
-                grant = await self._lender.claim(claim)
-            except Unavailable as error:
-                log.debug("what was spent elsewhere is not known", extra={"error": error.message})
-            else:
-                if grant.unavailable is None and purse.window == window:
-                    purse.elsewhere = max(0, grant.settled - own)
-                    purse.known = True
+        await asyncio.gather(*(self._look(purse) for purse in self._purses.values()))
+
+    async def _look(self, purse: _Purse) -> None:
+        purse.turn(self._clock.now_s())
+        own, window = purse.own, purse.window
+        claim = Claim(
+            counter=purse.counter, kind="money", limit=purse.target.max_nano_usd, window=window, held=own, watch=True
+        )
+        try:
+            grant = await self._lender.claim(claim)
+        except Unavailable as error:
+            log.debug("what was spent elsewhere is not known", extra={"error": error.message})
+        else:
+            if grant.unavailable is None and purse.window == window:
+                purse.elsewhere = max(0, grant.settled - own)
+                purse.known = True
+        if self._purses.get(purse.target.counter) is purse:
             self._judge(purse)
 
     def _judge(self, purse: _Purse) -> None:
@@ -170,7 +166,7 @@ class TargetBudgets:
         if purse.spent < purse.target.max_nano_usd:
             why = f"what {_shown(name)} has spent of its budget is not known at the moment"
             fault = Fault(kind="overloaded", status=503, message=why, body_sent=False)
-            shut[name] = Blocked(steady_s + _UNKNOWN_S, "budget", fault)
+            shut[name] = Blocked(inf, "budget", fault)
             return
         per = f" per {purse.target.per}" if purse.target.per else ""
         most = f"{usd_text(purse.target.max_nano_usd)} USD{per}"

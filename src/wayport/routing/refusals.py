@@ -58,7 +58,8 @@ def _resting(found: Found, blocked: Blocked, now_s: float, compat: str) -> Waypo
     left_s = max(0.0, blocked.until_s - now_s)
     before = blocked.fault
     if blocked.scope == "budget" and before.kind != "quota":
-        return Unavailable(f"{found.name}: {before.message}.", code="limits_unavailable", retry_after_s=1)
+        why = f"No deployment of `{found.name}` can be called: {before.message}."
+        return Unavailable(why, code="limits_unavailable", retry_after_s=1)
     if blocked.scope == "budget":
         again = f"; it begins anew in {left_s:.0f} s" if left_s < inf else ""
         return RateLimited(

@@ -34,6 +34,8 @@ from wayport.upstream.transport import Transport
 log = logging.getLogger("wayport.worker")
 
 _PARENT_CHECK_S = 1.0
+_BUDGETS_S = 10.0
+"""how long we wait for what was spent before we serve: as long as the control process may take to start"""
 _GC_THRESHOLD = (20_000, 50, 100)
 """a call makes some hundred objects and no circles: the default would look for circles every few calls"""
 
@@ -100,7 +102,7 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
         tasks.start(tell(vitals, lambda: _vitals(worker, spool, call_log, given.worker), clock=clock), name="vitals")
         tasks.start(worker.admission.run(), name="leases")
         tasks.start(worker.target_budgets.run(), name="target budgets")
-        await worker.target_budgets.begin(settings.limits.budget_wait_s)
+        await worker.target_budgets.begin(_BUDGETS_S)
         tasks.start(_stop_without_parent(os.getppid(), stop), name="parent")
         certificate = None
         if settings.server.tls_cert and settings.server.tls_key:
