@@ -54,9 +54,25 @@ async def test_the_name_of_the_output_limit_is_learned() -> None:
 
 
 async def test_what_did_not_help_is_not_remembered() -> None:
-    async with Upstream([refuses("temperature"), refuses("seed"), json_answer(WHOLE)]) as upstream:
+    async with Upstream([refuses("temperature"), refuses("messages"), json_answer(WHOLE)]) as upstream:
         async with gateway(at(upstream)) as wayport:
-            assert (await wayport.ask({**ASK, "temperature": 0.5, "seed": 1})).status_code == 400
+            assert (await wayport.ask({**ASK, "temperature": 0.5})).status_code == 400
+            assert not list(wayport.worker.attempt.lessons)
+
+
+async def test_several_things_are_learned_from_one_call_and_not_without_end() -> None:
+    names = ["temperature", "seed", "user", "top_p"]
+    asked = {**ASK, **dict.fromkeys(names, 1)}
+    async with Upstream([*map(refuses, names[:3]), *[json_answer(WHOLE)] * 2]) as upstream:
+        async with gateway(at(upstream)) as wayport:
+            for _ in range(2):
+                answered = await wayport.ask({**asked, "user": "x"})
+                assert answered.status_code == 200
+            assert len(upstream.requests) == 5
+            assert [known for _, known in wayport.worker.attempt.lessons] == [["seed", "temperature", "user"]]
+    async with Upstream([*map(refuses, names), json_answer(WHOLE)]) as upstream:
+        async with gateway(at(upstream)) as wayport:
+            assert (await wayport.ask({**asked, "user": "x"})).status_code == 400
             assert not list(wayport.worker.attempt.lessons)
 
 
@@ -204,7 +220,7 @@ async def test_flags_are_kept_where_nothing_can_or_may_be_learned(
 
 
 async def test_flags_that_did_not_help_are_not_remembered() -> None:
-    async with Upstream([refuses_betas(NAMED), refuses("x"), json_answer(MESSAGE)]) as upstream:
+    async with Upstream([refuses_betas(NAMED), json_answer({}, status=400), json_answer(MESSAGE)]) as upstream:
         async with gateway(claude_at(upstream)) as wayport:
             assert (await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)).status_code == 400
             assert (await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)).status_code == 200

@@ -480,7 +480,7 @@ class RouterIn(Section):
     """how long a failing deployment is left alone when the provider named no time; `retry_after_seconds` is the same"""
     learn_params: bool = True
     """Whether an optional parameter or an `anthropic-beta` value that a deployment refuses (its 400 names it) is left out
-    once, and from then on if that helped; the answer's `x-wayport-dropped-params` names it, and `learned` in
+    once (at most three of them in one call), and from then on if that helped; the answer's `x-wayport-dropped-params` names it, and `learned` in
     `GET /model/info` lists what the asked worker has learned. Of Bedrock's `invalid beta flag`, which names none, all go."""
     fallbacks: FallbacksIn = FallbacksIn()
     """when another target or model takes over"""

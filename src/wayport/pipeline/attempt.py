@@ -29,7 +29,7 @@ from wayport.pipeline.call_ids import FreshIds
 from wayport.pipeline.count import Counting
 from wayport.pipeline.follow import Following, FollowOf
 from wayport.pipeline.framing import Splits, splitter_of
-from wayport.pipeline.lessons import Lessons
+from wayport.pipeline.lessons import MOST_LESSONS, Lessons
 from wayport.pipeline.one_by_one import OneByOne, embedded, together
 from wayport.pipeline.prepare import MediaInline, Preparation, Prepared
 from wayport.pipeline.relay import (
@@ -102,16 +102,20 @@ class Attempt:
         Raises `UpstreamFault` while nothing of this attempt was sent to the client, `BadRequest` for what cannot be put
         to this target.
         """
-        asked = self.lessons.taught(deployment)
-        try:
-            return await self._ask(call, asked, record)
-        except UpstreamFault as error:
-            lesson = self.lessons.lesson(call, asked, error.fault)
-            if lesson is None:
-                raise
-        call.dropped = []
-        fault = await self._ask(call, lesson, record)
-        self.lessons.keep(deployment, lesson)
+        asked = first = self.lessons.taught(deployment)
+        for left in reversed(range(MOST_LESSONS + 1)):
+            try:
+                fault = await self._ask(call, asked, record)
+            except UpstreamFault as error:
+                lesson = self.lessons.lesson(call, asked, error.fault) if left else None
+                if lesson is None:
+                    raise
+                asked = lesson
+                call.dropped = []
+            else:
+                break
+        if asked is not first:
+            self.lessons.keep(deployment, asked)
         return fault
 
     async def _ask(self, call: Call, deployment: Deployment, record: AttemptRecord) -> Fault | None:

@@ -1,6 +1,6 @@
 """What deployments have taught us: optional parameters and beta flags that they refuse, what they call the output limit.
 
-What must stay true: a lesson is tried once, with a call that has failed for it, and remembered only after it helped; only
+What must stay true: a lesson is tried once, with a call that has failed for it, and remembered only after the call succeeded; only
 optional parameters are left out, and never against the operator's will (`drop_params: false`, `learn_params: false`).
 """
 
@@ -27,6 +27,8 @@ _OPTIONAL = frozenset({
     "stream_options", "thinking", "output_config", "context_management", "web_search_options", "truncation", "include",
 })  # fmt: skip
 _LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+MOST_LESSONS = 3
+"""of one call, each about something else: agents send several things at once that a target does not know"""
 _MOST = 4096
 _MOST_BETAS = 64
 _BETA_CHARS = 100
