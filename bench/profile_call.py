@@ -2,7 +2,7 @@
 
     python -m bench.profile_call [--model bench|translated] [--stream] [--calls N] [--top N] [--sort tottime|cumtime]
 
-The worker is whole: parsers on both sides, authentication, routing, patch or translation, cost, spool file, log lines.
+The worker is whole: parsers on both sides, authentication, routing, patch or translation, cost, spool file.
 Only the four system calls on sockets and the wait for them are missing. Times without the profiler are printed first:
 the profiler makes many small functions look dearer than they are.
 """
@@ -39,7 +39,6 @@ from wayport.control.snapshots import build
 from wayport.core.clock import SystemClock
 from wayport.core.tasks import Tasks
 from wayport.ledger.journal import Spool
-from wayport.observe.call_log import CallLog
 from wayport.server.app import Worker
 from wayport.server.protocol import GatewayProtocol
 from wayport.server.worker import _GC_THRESHOLD
@@ -175,7 +174,6 @@ async def profile(given: argparse.Namespace, directory: Path) -> None:
         transport = await stack.enter_async_context(SocketlessUpstream(clock, answer_of(answers, stream=given.stream)))
         spool = Spool(directory / "spool", clock=clock, sync="1s")
         stack.callback(spool.close)
-        log_file = stack.enter_context((directory / "log").open("wb"))
         worker = Worker(
             settings,
             build(settings),
@@ -183,7 +181,6 @@ async def profile(given: argparse.Namespace, directory: Path) -> None:
             transport=transport,
             tasks=tasks,
             journal=None if given.no_spool else spool,
-            sinks=() if given.no_log else (CallLog(style="json", write=log_file.write),),
             under_way=None if given.no_spool else spool.opens,
             clock=clock,
         )
@@ -257,7 +254,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sort", choices=("tottime", "cumtime"), default="tottime")
     parser.add_argument("--master-key", action="store_true", help="instead of a key that Wayport issued")
     parser.add_argument("--limited", action="store_true", help="a key with limits on requests, tokens and money")
-    parser.add_argument("--no-log", action="store_true")
     parser.add_argument("--no-spool", action="store_true")
     given = parser.parse_args(arguments)
     given.calls = given.calls or (500 if given.stream else 10_000)

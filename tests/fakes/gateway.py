@@ -128,7 +128,6 @@ async def gateway(
             transport=transport,
             tasks=tasks,
             journal=records,
-            sinks=(),
             clock=SystemClock(),
             random=Random(1),
             hold_max_s=hold_max_s,

@@ -1,15 +1,18 @@
 """One line for each call; what it cost is a figure or null, and a model without a price is told once."""
 
+import asyncio
 import json
+import threading
 from typing import Any
 
 from tests.fakes.records import call_record
 
+from wayport.core.tasks import Tasks
 from wayport.observe.call_log import CallLog
 
 
-def written(log: CallLog, out: list[bytes]) -> list[dict[str, Any]]:
-    log.flush()
+async def written(log: CallLog, out: list[bytes]) -> list[dict[str, Any]]:
+    await log.flush()
     lines = [json.loads(line) for line in b"".join(out).splitlines()]
     out.clear()
     return lines
@@ -21,7 +24,7 @@ async def test_a_cost_is_a_figure_or_null() -> None:
     log.add(call_record(cost_nano_usd=2_500_000))
     log.add(call_record(cost_nano_usd=0))
     log.add(call_record(cost_nano_usd=None))
-    assert [line["cost_usd"] for line in written(log, out) if line["event"] == "call"] == ["0.0025", "0", None]
+    assert [line["cost_usd"] for line in await written(log, out) if line["event"] == "call"] == ["0.0025", "0", None]
 
 
 async def test_a_model_without_a_price_is_told_once() -> None:
@@ -29,11 +32,11 @@ async def test_a_model_without_a_price_is_told_once() -> None:
     log = CallLog(write=out.append)
     for _ in range(3):
         log.add(call_record(cost_nano_usd=None))
-    (warning,) = (line for line in written(log, out) if line["event"] != "call")
+    (warning,) = [line for line in await written(log, out) if line["event"] != "call"]
     assert (warning["event"], warning["level"]) == ("unpriced_model", "warning")
     assert (warning["provider"], warning["model"]) == ("openai", "gpt-4o-2024-08-06")
     log.add(call_record(cost_nano_usd=None))
-    assert [line["event"] for line in written(log, out)] == ["call"]
+    assert [line["event"] for line in await written(log, out)] == ["call"]
 
 
 async def test_a_call_that_used_nothing_lacks_no_price() -> None:
@@ -42,12 +45,38 @@ async def test_a_call_that_used_nothing_lacks_no_price() -> None:
     record = call_record(cost_nano_usd=None)
     record.usage = None
     log.add(record)
-    assert [line["event"] for line in written(log, out)] == ["call"]
+    assert [line["event"] for line in await written(log, out)] == ["call"]
 
 
 async def test_people_read_that_there_is_no_price() -> None:
     out: list[bytes] = []
     log = CallLog(style="console", write=out.append)
     log.add(call_record(cost_nano_usd=None))
-    log.flush()
+    await log.flush()
     assert b" unpriced " in b"".join(out)
+
+
+async def test_a_reader_of_the_output_that_is_slow_holds_nobody_up_and_is_told_what_it_missed() -> None:
+    out: list[bytes] = []
+    begun, released = threading.Event(), threading.Event()
+
+    def write(lines: bytes) -> None:
+        begun.set()
+        released.wait(20)
+        out.append(lines)
+
+    log = CallLog(write=write)
+    async with Tasks() as tasks:
+        running = tasks.start(log.run(), name="log")
+        log.add(call_record())
+        await asyncio.to_thread(begun.wait, 20)
+        for _ in range(20_003):
+            log.add(call_record())
+        assert log.dropped == 3
+        released.set()
+        while len(out) < 2:
+            await asyncio.sleep(0.001)
+        running.cancel()
+    lines = [json.loads(line) for line in b"".join(out).splitlines()]
+    assert [line["event"] for line in lines[:20_001]] == ["call"] * 20_001
+    assert (lines[-1]["event"], lines[-1]["count"]) == ("log_lines_dropped", 3)

@@ -39,7 +39,6 @@ def of_workers(vitals: Sequence[Vitals], deployments: Sequence[Place]) -> Iterat
             ("wayport_journaled_total", "Calls written to the journal.", each.journaled),
             ("wayport_lost_records_total", "Calls that could not be journaled.", each.lost),
             ("wayport_lost_usd_total", "Dollars of calls that could not be journaled.", each.lost_nano_usd / 1e9),
-            ("wayport_log_lines_dropped_total", "Log lines dropped because nobody read them.", each.log_lines_dropped),
         ):
             yield Gauge(name, help_text, labels, value, kind="counter")
         for deployment, state in each.breakers.items():

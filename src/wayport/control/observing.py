@@ -1,4 +1,4 @@
-"""Everybody who is told of calls, composed: metrics, live tail, alerts and callbacks, each a reader of the spool.
+"""Everybody who is told of calls, composed: log, metrics, live tail, alerts and callbacks, all readers of the spool.
 
 What must stay true: nothing here is on the way of a call, and a mistake in one of them costs none of the others.
 """
@@ -20,6 +20,7 @@ from wayport.ledger.drain import Drain
 from wayport.ledger.follower import Follower, clear_away
 from wayport.ledger.reports import Name, Reports, Wanted
 from wayport.observe.alerts import Alerts, Hours
+from wayport.observe.call_log import CallLog
 from wayport.observe.callbacks.base import CallbackState, Delivery
 from wayport.observe.callbacks.registry import SWITCHES, Off, Wish, make
 from wayport.observe.metrics import Gauge, Metrics, Rules
@@ -40,6 +41,7 @@ _ALERTS_S = 30.0
 _FIRST_LOOK_S = 2.0
 _HOURS_S = 300.0
 _WEEK_QUARTERS = 7 * 96
+_LAST_LINES_S = 3.0
 
 
 class Observing:
@@ -84,6 +86,7 @@ class Observing:
         )
         self.tail = Tail()
         self.alerts = Alerts(settings.alerts, clock=clock)
+        self.call_log = CallLog(style="json" if settings.logging.json else "console")
         self._notifier = _notifier(settings, clock)
         self._live = Follower(self._root, self._states / "live.json", clock=clock)
         self._followers = [self._live]
@@ -126,6 +129,7 @@ class Observing:
         """Until cancelled. What was read last is remembered."""
         running = [self._tasks.start(delivery.run(), name=delivery.callback.name) for delivery in self._deliveries]
         running.append(self._tasks.start(self._watch(), name="alerts"))
+        running.append(self._tasks.start(self.call_log.run(), name="call log"))
         try:
             await self._follow()
         finally:
@@ -134,12 +138,20 @@ class Observing:
             await asyncio.gather(*running, return_exceptions=True)
             while self.look() >= _BATCH:
                 pass
+            await self._last_lines()
             self._live.acknowledge()
             clear_away(self._root, self._followers)
             for delivery in self._deliveries:
                 await delivery.close()
             if self._notifier is not None:
                 await self._notifier.close()
+
+    async def _last_lines(self) -> None:
+        try:
+            async with asyncio.timeout(_LAST_LINES_S):
+                await self.call_log.flush()
+        except TimeoutError:
+            log.warning("the last log lines are lost: nobody takes the output")
 
     async def _follow(self) -> None:
         kept_s = self._clock.steady_s()
@@ -153,10 +165,10 @@ class Observing:
             await asyncio.sleep(0 if seen >= _BATCH else LOOK_S)
 
     def look(self) -> int:
-        """Tells metrics, tail and alerts of the calls that have ended since; returns how many."""
+        """Tells log, metrics, tail and alerts of the calls that have ended since; returns how many."""
         records = self._live.read(_BATCH)
         for record in records:
-            for sink in (self.metrics, self.tail, self.alerts):
+            for sink in (self.call_log, self.metrics, self.tail, self.alerts):
                 try:
                     sink.add(record)
                 except Exception:  # border: one reader. The others are told all the same.
@@ -226,6 +238,13 @@ class Observing:
         """What is true at this moment."""
         yield from gauges.of_workers(self.vitals(), list(self._deployments()))
         yield from gauges.of_journal(self._drain.state, self._drain.backlog_bytes())
+        yield Gauge(
+            "wayport_log_lines_dropped_total",
+            "Log lines dropped because nobody read them.",
+            {},
+            self.call_log.dropped,
+            kind="counter",
+        )
         connected = self._database.state.status == "connected"
         yield Gauge("wayport_database_up", "Whether the database is connected.", {}, 1 if connected else 0)
         shared = self._shared_up()

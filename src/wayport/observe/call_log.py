@@ -1,8 +1,8 @@
-"""One structured line per call: a sink of the record, written in batches. No bodies, no secrets."""
+"""One structured line per call, written in batches by the control process. No bodies, no secrets."""
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
@@ -168,43 +168,55 @@ def as_console(line: Line) -> bytes:
     ).encode()
 
 
+def _to_stdout(lines: bytes) -> None:
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()
+
+
 class CallLog:
+    """Lines wait in `add`, which blocks nobody; `run` writes them, in a thread, since whoever reads the output may be slow."""
+
     def __init__(
         self, *, style: Literal["json", "console"] = "json", write: Callable[[bytes], object] | None = None
     ) -> None:
         self._style = style
-        self._write = write or sys.stdout.buffer.write
+        self._write = write or _to_stdout
         self._waiting: list[CallRecord] = []
-        self._timer: asyncio.TimerHandle | None = None
         self._unpriced: set[tuple[str, str]] = set()
+        self._untold = 0
         self.dropped = 0
+        """lines that were never written, because nobody took those before them"""
 
     def add(self, record: CallRecord) -> None:
-        waiting = self._waiting
-        if len(waiting) >= _MOST:
+        if len(self._waiting) >= _MOST:
             self.dropped += 1
-            return
-        waiting.append(record)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
-
-    def flush(self) -> None:
-        """Writes what is waiting in one go."""
-        self._timer = None
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        if self._style == "json":
-            lines = [as_json(record) for record in waiting]
+            self._untold += 1
         else:
-            lines = [as_console(line_of(record)) for record in waiting]
-        lines += [_encode(warning) + b"\n" for record in waiting if (warning := self._warning(record)) is not None]
-        if self.dropped:
-            lines.append(_encode({"event": "log_lines_dropped", "level": "warning", "count": self.dropped}) + b"\n")
-            self.dropped = 0
+            self._waiting.append(record)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Writes what is waiting in one go."""
+        # Taken here and not in the thread: nothing may be added to what is being written.
+        waiting, self._waiting = self._waiting, []
+        untold, self._untold = self._untold, 0
+        if waiting:
+            await asyncio.to_thread(self._put, waiting, untold)
+
+    def _put(self, records: Sequence[CallRecord], untold: int) -> None:
+        if self._style == "json":
+            lines = [as_json(record) for record in records]
+        else:
+            lines = [as_console(line_of(record)) for record in records]
+        lines += [_encode(warning) + b"\n" for record in records if (warning := self._warning(record)) is not None]
+        if untold:
+            lines.append(_encode({"event": "log_lines_dropped", "level": "warning", "count": untold}) + b"\n")
         self._write(b"".join(lines))
-        if self._write == sys.stdout.buffer.write:
-            sys.stdout.buffer.flush()
 
     def _warning(self, record: CallRecord) -> dict[str, str] | None:
         """That a model has no price: once for each, when it is first called."""

@@ -33,7 +33,6 @@ class Vitals(Struct, kw_only=True):
     lost: int = 0
     lost_nano_usd: int = 0
     spool_full: bool = False
-    log_lines_dropped: int = 0
     breakers: dict[str, str] = field(default_factory=dict)
     """deployment to `open` or `half_open`; those that are closed are not named"""
     cooled: dict[str, dict[str, int]] = field(default_factory=dict)

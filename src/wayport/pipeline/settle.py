@@ -3,7 +3,7 @@
 What must stay true: nothing is free by vanishing. An attempt whose body was sent has a usage, reported or estimated.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from wayport.core.clock import Clock
@@ -30,20 +30,20 @@ class UnderWay(Protocol):
     def close(self, slot: int) -> None: ...
 
 
-class Sink(Protocol):
-    """Is told of every record, at once; must not block."""
+class Traces(Protocol):
+    """Remembers the latest calls, for those who ask why they went where they went."""
 
     def add(self, record: CallRecord) -> None: ...
 
 
 class Settlement:
-    """Turns a call into its record and hands that to the journal, then to the sinks."""
+    """Turns a call into its record and hands that to the journal."""
 
     def __init__(
         self,
         *,
         journal: Journal | None,
-        sinks: Sequence[Sink],
+        traces: Traces,
         clock: Clock,
         node: str = "",
         worker: int = 0,
@@ -53,7 +53,7 @@ class Settlement:
     ) -> None:
         """`charge`: gives back what the call took of its limits and did not use."""
         self._journal = journal
-        self._sinks = tuple(sinks)
+        self._traces = traces
         self._clock = clock
         self._charge = charge
         self._targets = targets
@@ -90,8 +90,7 @@ class Settlement:
             self._journal.append(record)
         if call.open_slot and self._under_way is not None:
             self._under_way.close(call.open_slot)
-        for sink in self._sinks:
-            sink.add(record)
+        self._traces.add(record)
 
     def _record(self, call: Call, deployment: Deployment | None) -> CallRecord:
         clock = self._clock

@@ -38,7 +38,7 @@ from wayport.pipeline.call import Call
 from wayport.pipeline.client_side import ClientSide
 from wayport.pipeline.native import NativeAnswers
 from wayport.pipeline.pipeline import Pipeline
-from wayport.pipeline.settle import Journal, Settlement, Sink
+from wayport.pipeline.settle import Journal, Settlement
 from wayport.pipeline.target_budgets import TargetBudgets
 from wayport.pipeline.targets import Targets
 from wayport.pipeline.tracing import TraceContext
@@ -76,7 +76,6 @@ class Worker:
         journal: Journal | None,
         conversations: TurnStore | None = None,
         thoughts: ThoughtStore | None = None,
-        sinks: tuple[Sink, ...],
         clock: Clock,
         admin_socket: str = "",
         lender: Lender | None = None,
@@ -151,7 +150,7 @@ class Worker:
         self.target_budgets.take(snapshot)
         self.settlement = Settlement(
             journal=journal,
-            sinks=(*sinks, self.routing.traces),
+            traces=self.routing.traces,
             clock=clock,
             node=node,
             worker=number,

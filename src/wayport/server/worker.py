@@ -20,7 +20,6 @@ from wayport.core.clock import SystemClock
 from wayport.core.tasks import Tasks
 from wayport.ledger.journal import Spool
 from wayport.observe import logs
-from wayport.observe.call_log import CallLog
 from wayport.observe.vitals import Vitals, tell
 from wayport.routing.gossip import Gossip
 from wayport.routing.snapshot import Snapshot
@@ -55,7 +54,6 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
         max_bytes=settings.spool.max_bytes,
         on_full=settings.spool.on_full,
     )
-    call_log = CallLog(style="json" if settings.logging.json else "console")
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(Tasks())
         transport = await stack.enter_async_context(Transport(proxies=proxy_rules(settings.variable), clock=clock))
@@ -83,7 +81,6 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             transport=transport,
             tasks=tasks,
             journal=spool,
-            sinks=(call_log,),
             clock=clock,
             admin_socket=given.admin_socket,
             lender=control,
@@ -99,7 +96,7 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
         if settings.server.workers > 1 or settings.storage.redis_url is not None:
             tasks.start(gossip.run(), name="gossip")
         vitals = Path(settings.storage.data_dir) / "vitals" / f"{given.node}-{given.worker}.json"
-        tasks.start(tell(vitals, lambda: _vitals(worker, spool, call_log, given.worker), clock=clock), name="vitals")
+        tasks.start(tell(vitals, lambda: _vitals(worker, spool, given.worker), clock=clock), name="vitals")
         tasks.start(worker.admission.run(), name="leases")
         tasks.start(worker.target_budgets.run(), name="target budgets")
         await worker.target_budgets.begin(_BUDGETS_S)
@@ -128,11 +125,10 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
         os.write(ready_fd, b"1")
         await stop.wait()
         await _stop(listening, worker, given, settings)
-    call_log.flush()
     spool.close()
 
 
-def _vitals(worker: Worker, spool: Spool, call_log: CallLog, number: int) -> Vitals:
+def _vitals(worker: Worker, spool: Spool, number: int) -> Vitals:
     state, load = spool.state, worker.load
     now_s = worker.clock.steady_s()
     groups = worker.pipeline.table.snapshot.models.values()
@@ -150,7 +146,6 @@ def _vitals(worker: Worker, spool: Spool, call_log: CallLog, number: int) -> Vit
         lost=state.lost,
         lost_nano_usd=state.lost_nano_usd,
         spool_full=state.full,
-        log_lines_dropped=call_log.dropped,
         cooled=worker.health.cooled,
         breakers={} if worker.health.quiet else {name: kind for name, kind in states.items() if kind != "closed"},
     )
