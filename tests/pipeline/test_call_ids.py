@@ -108,3 +108,23 @@ async def test_ids_that_are_new_pass_as_they_are() -> None:
                 "call_0",
                 "call_1",
             ]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_two_answers_have_the_same_id_for_claude_code(stream: bool) -> None:
+    async with Upstream(by(chat)) as upstream:
+        config = f"providers: {{openai: {{api_base: '{upstream.url}', api_key: k}}}}\nmodels: {{m: openai/gpt-4o}}\n"
+        async with gateway(config) as wayport:
+            ids = set()
+            for _ in range(2):
+                body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "stream": stream}
+                answered = await wayport.ask(body, "/v1/messages")
+                told = (
+                    json.loads(answered.text.split("data: ")[1].split("\n")[0])["message"]
+                    if stream
+                    else answered.json()
+                )
+                ids.add(told["id"])
+            assert len(ids) == 2
+            assert all(name.startswith("msg_") for name in ids)
+            assert {record.upstream_id for record in wayport.records} == {"c"}

@@ -20,12 +20,11 @@ from wayport.dialects.dialect import Dialect
 from wayport.dialects.gemini_content_beside import encode_embed_response
 from wayport.dialects.neutral import Delta, DialectName, Response, unfold
 from wayport.dialects.openai_embeddings import Embedded, write_answer
-from wayport.dialects.openai_responses_made import client_response_id
 from wayport.dialects.openai_responses_stored import final_response
 from wayport.pipeline.answer_head import JSON, STREAM, head_lines
 from wayport.pipeline.betas import joined
 from wayport.pipeline.call import Call
-from wayport.pipeline.call_ids import FreshIds
+from wayport.pipeline.call_ids import FreshIds, answer_id
 from wayport.pipeline.count import Counting
 from wayport.pipeline.follow import Following, FollowOf
 from wayport.pipeline.framing import Splits, splitter_of
@@ -293,6 +292,7 @@ class Attempt:
             now=self._clock.steady_s,
             hold_max_s=self._hold_max_s,
             splitter=splitter,
+            answer_id=answer_id(call) if prepared.upstream is not call.dialect else None,
         )
 
     def _watching(self, call: Call, prepared: Prepared) -> Callable[[Delta], Iterable[Delta]] | None:
@@ -439,9 +439,7 @@ def _told(call: Call, prepared: Prepared, response: Response, thoughts: ThoughtM
     if response.dialect != call.dialect.name:
         if response.created is None:
             response.created = int(call.started_s)
-        if call.conversation is not None:
-            # As in a stream: an id of ours, since some upstreams give theirs twice.
-            response.id = client_response_id(call.id)
+        response.id = answer_id(call) or response.id
     if prepared.watched and prepared.request is not None:
         FreshIds(prepared.request, salt=call.id).response(response)
     response = prepared.tools.restore_response(response)

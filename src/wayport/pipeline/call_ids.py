@@ -1,7 +1,8 @@
-"""Ids of tool calls that are used twice in one conversation: agents tell calls and results apart by them.
+"""Ids of answers and tool calls: agents tell answers, calls and results apart by them.
 
 Servers that count their calls anew with each answer (`call_0`), and those that give none and name their answers always the
 same, would make an agent take the second call for the first. Only what collides is changed: every other id passes as it is.
+An answer in another dialect than its upstream's has an id of ours where clients join answers by it.
 """
 
 import hashlib
@@ -10,8 +11,22 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from wayport.dialects.neutral import BlockClosed, BlockOpened, Delta, Part, Request, Response, ToolCall
+from wayport.dialects.openai_responses_made import client_response_id
+from wayport.pipeline.call import Call
 
 _LONGEST = 48
+
+
+def answer_id(call: Call) -> str | None:
+    """The id under which the client knows the answer of an upstream of another dialect; None: the upstream's own."""
+    match call.dialect.name:
+        case "anthropic_messages":
+            # Claude Code joins what has the same id into one message.
+            return f"msg_{call.id.replace('-', '')}"
+        case "openai_responses":
+            return client_response_id(call.id)
+        case _:
+            return None
 
 
 class FreshIds:

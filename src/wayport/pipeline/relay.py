@@ -342,8 +342,11 @@ class TranslatedRelay(StreamRelay):
         now: Callable[[], float],
         hold_max_s: float,
         splitter: Splits | None = None,
+        answer_id: str | None = None,
     ) -> None:
+        """`answer_id`: what the client knows the answer by; None: as the upstream calls it."""
         super().__init__(call, source, head=head, settle=settle, now=now, hold_max_s=hold_max_s)
+        self._answer_id = answer_id
         self._dialect = dialect
         self._decoder = decoder
         self._encoder = encoder
@@ -400,6 +403,8 @@ class TranslatedRelay(StreamRelay):
         match delta:
             case Started():
                 call.upstream_id = delta.id
+                if self._answer_id is not None:
+                    delta.id = self._answer_id
                 call.service_tier = delta.service_tier
                 if self._model is not None:
                     delta.model = self._model
