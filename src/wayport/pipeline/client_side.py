@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from wayport.core.errors import BadRequest
 from wayport.pipeline.call import Call
 from wayport.providers.provider import AuthStyle
-from wayport.routing.snapshot import Deployment, UpstreamCredential
+from wayport.routing.snapshot import CLIENTS_OWN, Deployment, UpstreamCredential
 from wayport.routing.table import Found
 from wayport.upstream.faults import TransportFault
 from wayport.upstream.media import public
@@ -171,7 +171,7 @@ def _with(deployment: Deployment, own: Own, address: str) -> Deployment:
     if own.key:
         auth = deployment.auth if deployment.auth.where != "none" else AuthStyle()
         changed = replace(
-            changed, auth=auth, credential=UpstreamCredential(reference=f"client {told}", value=own.key), missing=()
+            changed, auth=auth, credential=UpstreamCredential(reference=CLIENTS_OWN + told, value=own.key), missing=()
         )
     return changed
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from wayport.core.errors import Fault, FaultClass
 from wayport.core.secret import mask
 from wayport.routing.news import Rest, Scope
-from wayport.routing.snapshot import Deployment
+from wayport.routing.snapshot import CLIENTS_OWN, Deployment
 
 _OF_CREDENTIAL: frozenset[FaultClass] = frozenset({"authentication", "permission", "quota"})
 _OF_DEPLOYMENT: frozenset[FaultClass] = frozenset({"server", "overloaded", "connect", "timeout", "cut", "malformed"})
@@ -372,7 +372,9 @@ class Health:
 
 
 def _model_of(deployment: Deployment) -> tuple[str, str]:
-    return deployment.base_url, deployment.upstream_model
+    # What a client's own credential may not see, ours may.
+    own = deployment.credential.reference.startswith(CLIENTS_OWN)
+    return deployment.id if own else deployment.base_url, deployment.upstream_model
 
 
 def _credential_of(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, str]]:

@@ -17,6 +17,9 @@ from wayport.dialects.dialect import Profile
 from wayport.dialects.neutral import DialectName
 from wayport.providers.provider import AuthStyle
 
+CLIENTS_OWN = "client "
+"""how the reference of a credential begins that came with a request"""
+
 
 class UpstreamCredential(Struct, kw_only=True, frozen=True):
     """The secret that we present upstream. Its `repr` shows the reference only."""
