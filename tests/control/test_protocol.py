@@ -35,11 +35,13 @@ from wayport.control.protocol import (
     TurnForgotten,
     TurnPut,
     TurnsAnswered,
+    VitalsTold,
     frame,
 )
 from wayport.core.lease import Claim, Grant
 from wayport.core.probe import Probed
 from wayport.core.turn import ConversationChange, FoundItems, KeptTurn
+from wayport.observe.vitals import Vitals
 from wayport.routing.news import News, Rest, Used
 
 PRINCIPAL = Principal(
@@ -77,6 +79,7 @@ EVERY: list[Message] = [
     Claimed(id=22, claim=Claim(counter="key:a|requests/60", kind="requests", limit=10, per_s=60, need=1)),
     Granted(id=22, grant=Grant(counter="key:a|requests/60", window=3, ends_in_s=59.5, granted=1, number=1)),
     ConversationChanged(id=1, tenant="a", conversation="conv_1", change=ConversationChange(items=b"[]")),
+    VitalsTold(vitals=Vitals(worker=1, pid=7, lost=3, breakers={"d": "open"}, cooled={"d": {"503": 2}})),
     ThoughtsTold(thoughts={b"name": b"thought"}),
     ThoughtsAsked(id=1, names=(b"name",)),
     ThoughtsFound(id=1, thoughts={b"name": b"thought"}),

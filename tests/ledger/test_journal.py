@@ -254,6 +254,20 @@ def test_without_a_directory_calls_go_on_and_the_loss_is_counted(
     spool.close()
 
 
+def test_told_to_refuse_it_does_so_while_nothing_can_be_written_and_looks_again(tmp_path: Path) -> None:
+    clock = ManualClock()
+    (tmp_path / "data").write_text("a file where the directory should be")
+    spool = _spool(tmp_path / "data" / "n-0", clock=clock, on_full="refuse")
+    assert spool.refusing() is True
+    (tmp_path / "data").unlink()
+    assert spool.refusing() is True
+    clock.advance(2)
+    assert spool.refusing() is False
+    spool.append(call_record())
+    assert (spool.state.appended, spool.state.lost) == (1, 0)
+    spool.close()
+
+
 _FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path

@@ -24,11 +24,7 @@ _METRIC = re.compile(r"\b(?:wayport|litellm)_\w+")
 
 async def _gauges(tmp_path: Path) -> set[str]:
     clock = ManualClock()
-    (tmp_path / "vitals").mkdir()
     vitals = Vitals(worker=0, pid=1, at_s=clock.now_s())
-    import msgspec
-
-    (tmp_path / "vitals" / "n-0.json").write_bytes(msgspec.json.encode(vitals))
     settings = Settings(callbacks=(CallbackSettings(name="nobody"),))
     async with opened(read_address(None, tmp_path)) as database, Tasks() as tasks:
         observing = Observing(
@@ -39,6 +35,7 @@ async def _gauges(tmp_path: Path) -> set[str]:
             clock=clock,
             tasks=tasks,
             deployments=lambda: [Place("d", "p", "m")],
+            vitals=lambda: [vitals],
         )
         return {gauge.name for gauge in observing.gauges()}
 

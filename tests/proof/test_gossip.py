@@ -1,7 +1,6 @@
 """What one worker learns of a deployment the others know soon: workers of one node, and nodes that share a Redis."""
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -60,10 +59,10 @@ async def told(wayport: Served, model: str, words: str) -> bool:
     return words in (await ask(wayport, model, **{"x-wayport-dry-run": "true"})).text
 
 
-def open_breakers(wayport: Served) -> list[int]:
+async def open_breakers(wayport: Served) -> list[int]:
     """How many each worker has."""
-    files = (wayport.data_dir / "vitals").glob("*.json")
-    return [len(json.loads(file.read_bytes())["breakers"]) for file in files]
+    state = (await wayport.http.get("/health/control")).json()
+    return [len(worker["vitals"]["breakers"]) for worker in state["workers"] if worker["vitals"]]
 
 
 async def until(fact: Callable[[], Awaitable[bool]]) -> None:
@@ -78,7 +77,7 @@ async def test_workers_of_one_node_know_of_each_others_failures(tmp_path: Path) 
         assert (await ask(wayport)).status_code == 200
 
         async def both_know() -> bool:
-            return open_breakers(wayport) == [1, 1]
+            return await open_breakers(wayport) == [1, 1]
 
         await until(both_know)
         asked = [received.json()["model"] for received in upstream.requests]

@@ -38,6 +38,7 @@ from wayport.control.protocol import (
     TurnForgotten,
     TurnPut,
     TurnsAnswered,
+    VitalsTold,
 )
 from wayport.control.server import Lookup
 from wayport.control.sockets import short_name
@@ -47,6 +48,7 @@ from wayport.core.errors import Unavailable
 from wayport.core.lease import Claim, Grant
 from wayport.core.probe import Probed
 from wayport.core.tasks import Tasks
+from wayport.observe.vitals import Vitals
 from wayport.routing.news import News
 
 log = logging.getLogger("wayport.control")
@@ -180,6 +182,10 @@ class SocketControl:
             raise Unavailable("The control process is away.")
         return await self._ask(question)
 
+    def tell_vitals(self, vitals: Vitals) -> None:
+        """While nobody listens it is lost, and told again."""
+        self._say(VitalsTold(vitals=vitals))
+
     def tell_news(self, news: News) -> None:
         """To all other workers. While nobody listens it is lost."""
         if self._connection is not None:
@@ -270,6 +276,7 @@ class SocketControl:
                 | Claimed()
                 | ThoughtsTold()
                 | ThoughtsAsked()
+                | VitalsTold()
             ):
                 log.warning("the control process said what only workers say", extra={"what": type(message).__name__})
             case _:

@@ -5,7 +5,7 @@ What must stay true: nothing here is on the way of a call, and a mistake in one 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from wayport.observe.callbacks.base import CallbackState, Delivery
 from wayport.observe.callbacks.registry import SWITCHES, Off, Wish, make
 from wayport.observe.metrics import Gauge, Metrics, Rules
 from wayport.observe.tail import Tail
-from wayport.observe.vitals import Vitals, read_all
+from wayport.observe.vitals import Vitals
 from wayport.storage.counters import Entry
 from wayport.storage.database import Database
 
@@ -38,7 +38,7 @@ LOOK_S = 0.1
 _BATCH = 1_000
 _KEEP_S = 1.0
 _ALERTS_S = 30.0
-_FIRST_LOOK_S = 2.0
+_LOOK_AT_WORKERS_S = 2.0
 _HOURS_S = 300.0
 _WEEK_QUARTERS = 7 * 96
 _LAST_LINES_S = 3.0
@@ -57,6 +57,7 @@ class Observing:
         clock: Clock,
         tasks: Tasks,
         deployments: Callable[[], Iterable[Place]] = tuple,
+        vitals: Callable[[], Sequence[Vitals]] = tuple,
         limits: Callable[[], Iterable[Entry]] = tuple,
         shared_up: Callable[[], bool | None] = lambda: None,
         shared_limits: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
@@ -64,7 +65,7 @@ class Observing:
         """`deployments`: id, provider and upstream model of those that are configured."""
         self._root = data_dir / "spool"
         self._states = data_dir / "followers"
-        self._vitals = data_dir / "vitals"
+        self.vitals = vitals
         self._database = database
         self._drain = drain
         self._clock = clock
@@ -177,14 +178,20 @@ class Observing:
 
     # --------------------------------------------------------------------------------------------------------- alerts
     async def _watch(self) -> None:
-        looked_s = float("-inf")
-        wait_s = _FIRST_LOOK_S
+        """Looks at the workers often, at what the database knows now and then."""
+        stored_s = self._clock.steady_s() - _ALERTS_S
+        hours_s = float("-inf")
         while True:
-            await asyncio.sleep(wait_s)
-            wait_s = _ALERTS_S
+            await asyncio.sleep(_LOOK_AT_WORKERS_S)
+            now_s = self._clock.steady_s()
             try:
-                await self.look_around(hours=self._clock.steady_s() >= looked_s + _HOURS_S)
-                looked_s = self._clock.steady_s()
+                self.alerts.look_at_workers(self.vitals())
+                self.alerts.look_at_journal(self._drain.backlog_bytes(), self._drain.state.error)
+                if now_s >= stored_s + _ALERTS_S:
+                    stored_s = now_s
+                    hours = now_s >= hours_s + _HOURS_S
+                    await self.look_around(hours=hours)
+                    hours_s = now_s if hours else hours_s
             except Unavailable:
                 pass
             except Exception:  # border: one background job
@@ -197,8 +204,6 @@ class Observing:
     async def look_around(self, *, hours: bool) -> None:
         """Raises `Unavailable` when the database is away."""
         self.alerts.look_at_rates()
-        self.alerts.look_at_workers(self.vitals())
-        self.alerts.look_at_journal(self._drain.backlog_bytes(), self._drain.state.error)
         await self._name()
         self.alerts.look_at_budgets(await self._holdings.all())
         if hours:
@@ -231,9 +236,6 @@ class Observing:
         ]
 
     # ---------------------------------------------------------------------------------------------------------- gauges
-    def vitals(self) -> list[Vitals]:
-        return read_all(self._vitals, now_s=self._clock.now_s())
-
     def gauges(self) -> Iterator[Gauge]:
         """What is true at this moment."""
         yield from gauges.of_workers(self.vitals(), list(self._deployments()))

@@ -152,6 +152,7 @@ class ControlProcess:
             clock=clock,
             tasks=tasks,
             deployments=self.facts.deployments,
+            vitals=server.vitals,
             limits=self.sharing.lessor.counters.entries,
             shared_up=lambda: self.sharing.lessor.shared_up if self.sharing.shared is not None else None,
             shared_limits=lambda: self.facts.table.snapshot.limits,

@@ -15,6 +15,7 @@ from wayport.access.principal import AskedFor, Holder, Principal
 from wayport.core.lease import Claim, Grant
 from wayport.core.probe import Probed
 from wayport.core.turn import ConversationChange, FoundItems, KeptTurn
+from wayport.observe.vitals import Vitals
 from wayport.routing.news import News
 
 log = logging.getLogger("wayport.control")
@@ -194,9 +195,16 @@ class ThoughtsFound(Struct, kw_only=True, frozen=True, tag="thoughts"):
     thoughts: dict[bytes, bytes]
 
 
+class VitalsTold(Struct, kw_only=True, frozen=True, tag="vitals"):
+    """How a worker is doing. Not answered."""
+
+    vitals: Vitals
+
+
 TurnQuestion = TurnPut | ChainAsked | ItemsAsked | TurnForgotten | ConversationChanged
 Message = (
     Hello
+    | VitalsTold
     | SnapshotPushed
     | PrincipalAsked
     | PrincipalAnswered

@@ -39,6 +39,7 @@ from wayport.control.protocol import (
     TurnPut,
     TurnQuestion,
     TurnsAnswered,
+    VitalsTold,
 )
 from wayport.control.rumours import Rumours
 from wayport.control.thoughts import Shelf
@@ -49,6 +50,7 @@ from wayport.core.probe import Probed
 from wayport.core.tasks import Tasks
 from wayport.core.thought import ThoughtStore
 from wayport.core.turn import TurnStore
+from wayport.observe.vitals import Vitals, lately
 from wayport.routing.news import News
 
 log = logging.getLogger("wayport.control")
@@ -77,6 +79,7 @@ class ControlServer:
         self._shelf = Shelf()
         self._connections: set[Connection] = set()
         self._workers: dict[Connection, Hello] = {}
+        self._vitals: dict[Connection, Vitals] = {}
         self._server: asyncio.Server | None = None
         self._clock = clock or SystemClock()
         self.rumours = Rumours(clock=self._clock)
@@ -89,6 +92,10 @@ class ControlServer:
     def workers(self) -> list[Hello]:
         """Those that are connected."""
         return list(self._workers.values())
+
+    def vitals(self) -> list[Vitals]:
+        """How those are doing."""
+        return lately(self._vitals.values(), now_s=self._clock.now_s())
 
     async def listen(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -206,6 +213,7 @@ class ControlServer:
     def _leave(self, connection: Connection) -> None:
         self._connections.discard(connection)
         worker = self._workers.pop(connection, None)
+        self._vitals.pop(connection, None)
         for asked, answer in self._probing.values():
             if asked is connection and not answer.done():
                 answer.set_exception(Unavailable("the worker has gone"))
@@ -236,6 +244,8 @@ class ControlServer:
                 self._tasks.start(self._answer_turns(connection, message), name="turns")
             case Claimed():
                 self._hear_claim(connection, message)
+            case VitalsTold():
+                self._vitals[connection] = message.vitals
             case ThoughtsTold():
                 self._shelf.put(message.thoughts)
             case ThoughtsAsked():

@@ -42,6 +42,7 @@ class Follower:
         self._next: dict[str, int] = dict(self._state.positions)
         """positions behind what was read, acknowledged or not"""
         self._saved = loaded is not None
+        self._complained = False
         self.dropped = 0
         """records passed over, because the follower was too far behind"""
 
@@ -78,9 +79,12 @@ class Follower:
             unnamed.write_bytes(msgspec.json.encode(self._state))
             unnamed.rename(self._path)
             self._saved = True
+            self._complained = False
         except OSError as error:
-            # Told again after a restart is better than not told.
-            log.warning("a position cannot be kept", extra={"path": str(self._path), "error": error.strerror})
+            # Told again after a restart is better than not told. Tried each second: said once.
+            if not self._complained:
+                self._complained = True
+                log.warning("a position cannot be kept", extra={"path": str(self._path), "error": error.strerror})
 
     def forget(self) -> None:
         """What was read since the last `acknowledge` will be read again."""

@@ -3,6 +3,7 @@
 `append` makes one system call, takes no lock, waits for nobody and never raises: what cannot be kept is counted and said.
 """
 
+import errno
 import logging
 import os
 import threading
@@ -119,7 +120,10 @@ class Spool:
         try:
             written = os.write(self._fd, frame)
             if written != len(frame):
-                self._take_back()
+                if self._on_full == "refuse":
+                    self._abandon()
+                else:
+                    self._take_back()
                 self._lose(record, "the disk is full")
                 return
             if self._sync == "always":
@@ -134,7 +138,13 @@ class Spool:
 
     def refusing(self) -> bool:
         """Whether calls on a budget must be turned away because their cost could not be kept (`on_full: refuse`)."""
-        if not self._full or self._on_full != "refuse":
+        if self._on_full != "refuse":
+            return False
+        if self._fd < 0:
+            # Nobody else would look whether there is room again: calls that are refused append nothing.
+            self._rotate()
+            return self._fd < 0
+        if not self._full:
             return False
         self._measure()
         return self._full
@@ -234,7 +244,7 @@ class Spool:
         path = self.directory / segment_name(self.writer, self._number)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, MAGIC)
+            _write_whole(fd, MAGIC)
             if self._sync != "os":
                 self._sync_directory()
         except OSError:
@@ -304,6 +314,11 @@ class Spool:
         if now_s >= self._complained_at_s + _COMPLAINT_INTERVAL_S:
             self._complained_at_s = now_s
             log.error(event, extra={"spool": str(self.directory), **fields})
+
+
+def _write_whole(fd: int, data: bytes) -> None:
+    if os.write(fd, data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _bytes_in(directory: Path) -> int:

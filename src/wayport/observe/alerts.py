@@ -98,7 +98,8 @@ class Alerts:
         self._slots: dict[int, _Slot] = {}
         self._told: dict[tuple[str, str], float] = {}
         self._waiting: list[Alert] = []
-        self._lost = 0
+        self._lost: dict[int, int] = {}
+        """by process of a worker"""
 
     def take(self) -> list[Alert]:
         """What is to be told now."""
@@ -167,16 +168,17 @@ class Alerts:
                 self._tell("slow_deployment", deployment, text, model=model, provider=provider, mean_s=round(mean_s, 2))
 
     def look_at_workers(self, vitals: Iterable[Vitals]) -> None:
-        lost = 0
+        lost, more = 0, False
         for each in vitals:
             lost += each.lost
+            more = more or each.lost > self._lost.get(each.pid, 0)
+            self._lost[each.pid] = each.lost
             for deployment, state in each.breakers.items():
                 if state == "open":
                     text = f"Deployment {deployment} is left alone: it keeps failing."
                     self._tell("breaker_open", deployment, text, worker=each.worker)
-        if lost > self._lost:
+        if more:
             self._tell("journal", "lost", f"{lost} calls could not be journaled; their cost is not counted.", lost=lost)
-        self._lost = max(lost, self._lost)
 
     def look_at_journal(self, backlog_bytes: int, error: str | None) -> None:
         if backlog_bytes >= self._settings.backlog_bytes:

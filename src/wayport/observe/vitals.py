@@ -1,11 +1,8 @@
-"""How a worker is doing, told once a second: a small file that the control process reads when metrics are asked for."""
+"""How a worker is doing, told to the control process once a second. Not through a file: what a full disk has cost is among it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable
 
-import msgspec
 from msgspec import Struct, field
 
 from wayport.core.clock import Clock
@@ -40,44 +37,22 @@ class Vitals(Struct, kw_only=True):
 
 
 async def tell(
-    path: Path,
+    say: Callable[[Vitals], None],
     take: Callable[[], Vitals],
     *,
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Writes what `take` says, once a second, until cancelled. A disk that is full stops nothing."""
-    try:
-        while True:
-            before_s = clock.steady_s()
-            await sleep(EVERY_S)
-            vitals = take()
-            vitals.loop_lag_s = max(0.0, clock.steady_s() - before_s - EVERY_S)
-            vitals.at_s = clock.now_s()
-            _write(path, vitals)
-    finally:
-        _remove(path)
+    """Says what `take` finds, once a second, until cancelled."""
+    while True:
+        before_s = clock.steady_s()
+        await sleep(EVERY_S)
+        vitals = take()
+        vitals.loop_lag_s = max(0.0, clock.steady_s() - before_s - EVERY_S)
+        vitals.at_s = clock.now_s()
+        say(vitals)
 
 
-def _write(path: Path, vitals: Vitals) -> None:
-    unnamed = path.with_suffix(".new")
-    with suppress(OSError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unnamed.write_bytes(msgspec.json.encode(vitals))
-        unnamed.rename(path)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
-
-
-def read_all(directory: Path, *, now_s: float) -> list[Vitals]:
-    """Of every worker that told something lately."""
-    found: list[Vitals] = []
-    for path in sorted(directory.glob("*.json")):
-        with suppress(OSError, msgspec.MsgspecError):
-            vitals = msgspec.json.decode(path.read_bytes(), type=Vitals)
-            if vitals.at_s > now_s - _STALE_S:
-                found.append(vitals)
-    return found
+def lately(told: Iterable[Vitals], *, now_s: float) -> list[Vitals]:
+    """Those of workers that have told something lately; one that hangs is not among them."""
+    return sorted((each for each in told if each.at_s > now_s - _STALE_S), key=lambda each: each.worker)

@@ -95,8 +95,8 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
         tasks.start(control.run(), name="control")
         if settings.server.workers > 1 or settings.storage.redis_url is not None:
             tasks.start(gossip.run(), name="gossip")
-        vitals = Path(settings.storage.data_dir) / "vitals" / f"{given.node}-{given.worker}.json"
-        tasks.start(tell(vitals, lambda: _vitals(worker, spool, given.worker), clock=clock), name="vitals")
+        doing = tell(control.tell_vitals, lambda: _vitals(worker, spool, given.worker), clock=clock)
+        tasks.start(doing, name="vitals")
         tasks.start(worker.admission.run(), name="leases")
         tasks.start(worker.target_budgets.run(), name="target budgets")
         await worker.target_budgets.begin(_BUDGETS_S)

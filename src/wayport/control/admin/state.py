@@ -18,6 +18,8 @@ def routes(parts: Parts) -> APIRouter:
     @router.get("/health/control", summary="Database, journal and workers")
     async def control(_: reader) -> dict[str, Any]:
         database = parts.database.state
+        vitals = parts.observing.vitals() if parts.observing is not None else ()
+        doing = {each.pid: to_builtins(each) for each in vitals}
         return {
             "database": {
                 "status": database.status,
@@ -27,7 +29,7 @@ def routes(parts: Parts) -> APIRouter:
                 "revision": database.revision,
             },
             "journal": to_builtins(parts.drain.state) | {"backlog_bytes": parts.drain.backlog_bytes()},
-            "workers": [to_builtins(worker) for worker in parts.workers()],
+            "workers": [to_builtins(worker) | {"vitals": doing.get(worker.pid)} for worker in parts.workers()],
         }
 
     @router.post("/config/reload", summary="Read the configuration again, as SIGHUP does", tags=["config"])
