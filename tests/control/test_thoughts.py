@@ -1,5 +1,8 @@
 """Thoughts that workers share: the shelf of the control process, across its socket, and before it other nodes."""
 
+import asyncio
+import os
+import secrets
 from pathlib import Path
 
 import pytest
@@ -53,3 +56,20 @@ async def test_workers_share_through_the_control_process(tmp_path: Path) -> None
         worker.thoughts.put({b"4": b"four"})
         with pytest.raises(Unavailable):
             await worker.thoughts.find([b"1"])
+
+
+async def test_nodes_share_through_redis(tmp_path: Path) -> None:
+    # The tests' own setting is no setting of Wayport.
+    redis = os.environ.get("WAYPORT_TEST_REDIS_URL", "redis://127.0.0.1:6379/15")  # noqa: TID251
+    environ = {"REDIS_URL": redis, "WAYPORT_SALT_KEY": secrets.token_hex()}
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    async with control_process(one, environ=environ) as (first, here), control_process(two, environ=environ) as other:
+        second, there = other
+        await asyncio.gather(first.answers(), second.answers())
+        here.thoughts.put({b"1": b"one"})
+        async with asyncio.timeout(20):
+            while not await there.thoughts.find([b"1"]):
+                await asyncio.sleep(0.01)
+        assert await there.thoughts.find([b"1", b"2"]) == {b"1": b"one"}

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,13 +34,13 @@ general_settings:
 class ControlProcess:
     """One data directory with its configuration; the process on it is started, killed and started again."""
 
-    def __init__(self, directory: Path, database_url: str | None) -> None:
+    def __init__(self, directory: Path, database_url: str | None, environ: Mapping[str, str] | None = None) -> None:
         self.directory = directory
         self.data_dir = directory / "data"
         self.config = directory / "config.yaml"
         self.write_config("first")
         self._options = Options(config=str(self.config), data_dir=str(self.data_dir))
-        self._environ = {"DATABASE_URL": database_url} if database_url else {}
+        self._environ = {**({"DATABASE_URL": database_url} if database_url else {}), **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self.log = directory / "control.log"
         self.snapshots: list[bytes] = []
@@ -114,10 +114,10 @@ class ControlProcess:
 
 @asynccontextmanager
 async def control_process(
-    directory: Path, database_url: str | None = None
+    directory: Path, database_url: str | None = None, environ: Mapping[str, str] | None = None
 ) -> AsyncIterator[tuple[ControlProcess, SocketControl]]:
     """A started process and a worker that is connecting to it."""
-    process = ControlProcess(directory, database_url)
+    process = ControlProcess(directory, database_url, environ)
     process.start()
     try:
         async with Tasks() as tasks:

@@ -137,7 +137,7 @@ TABLE = (
         names=("WAYPORT_PROBE_LOCAL_SERVERS",), put=("server", "probe_local_servers"), parse=_flag,
         doc="look for Ollama, vLLM and LM Studio at start, without a config file",
     ),
-    Variable(names=("WAYPORT_REDIS_URL", "REDIS_URL"), put=("storage", "redis_url"), parse=Secret, doc="shared counters"),
+    Variable(names=("WAYPORT_REDIS_URL", "REDIS_URL"), put=("storage", "redis_url"), parse=Secret, doc="what nodes share"),
     Variable(
         names=("WAYPORT_SALT_KEY", "LITELLM_SALT_KEY"), put=("auth", "salt_key"), parse=Secret,
         doc="encrypts credentials in the database",
