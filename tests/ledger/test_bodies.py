@@ -115,3 +115,17 @@ async def test_what_is_old_goes_and_sums_stay(address: Address) -> None:
             assert oldest >= clock.now_s() - 5 * 86_400
             assert (await connection.execute(sa.select(sa.func.count()).select_from(bodies))).scalar_one() == 4
             assert (await connection.execute(sa.select(sa.func.sum(rollups.c.calls)))).scalar_one() == 25 * 3
+
+
+def test_a_credential_that_a_client_brings_is_masked_whatever_it_looks_like() -> None:
+    redaction = Redaction(())
+    for body in (
+        b'{"model":"m","api_key":"of-no-known-shape","messages":[]}',
+        b'{"api_key" : "with \\"quotes\\" of-no-known-shape", "aws_secret_access_key":"of-no-known-shape"}',
+        b'{"api_base":"http://x","api_key":"of-no-known-sh',
+    ):
+        packed = redaction.pack(body)
+        assert packed is not None
+        kept = zlib.decompress(packed).decode()
+        assert "known-sh" not in kept
+        assert '"***"' in kept

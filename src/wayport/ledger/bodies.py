@@ -13,6 +13,10 @@ from wayport.storage.database import Database
 from wayport.storage.tables import bodies, calls
 
 _LEVEL = 6
+# Credentials that a client may bring itself, of whatever shape; the body may be cut off within one.
+_CREDENTIALS = re.compile(
+    r'("(?:api_key|azure_ad_token|vertex_credentials|aws_(?:secret_access_key|session_token))"\s*:\s*)"(?:[^"\\]|\\.)*(?:"|$)'
+)
 
 
 class Redaction:
@@ -25,7 +29,7 @@ class Redaction:
     def pack(self, body: bytes) -> bytes | None:
         if not body:
             return None
-        text = mask(body.decode("utf-8", "replace"))
+        text = _CREDENTIALS.sub(r'\1"***"', mask(body.decode("utf-8", "replace")))
         for expression in self._expressions:
             text = expression.sub("***", text)
         return zlib.compress(text.encode(), _LEVEL)
