@@ -102,17 +102,18 @@ class Attempt:
         to this target.
         """
         asked = first = self.lessons.taught(deployment)
-        for left in reversed(range(MOST_LESSONS + 1)):
+        lessons = 0
+        while True:
             try:
                 fault = await self._ask(call, asked, record)
+                break
             except UpstreamFault as error:
-                lesson = self.lessons.lesson(call, asked, error.fault) if left else None
+                lesson = self.lessons.lesson(call, asked, error.fault) if lessons < MOST_LESSONS else None
                 if lesson is None:
                     raise
                 asked = lesson
+                lessons += 1
                 call.dropped = []
-            else:
-                break
         if asked is not first:
             self.lessons.keep(deployment, asked)
         return fault
@@ -123,7 +124,7 @@ class Attempt:
             return None
         if not deployment.base_url:
             return await self._echo(call, deployment)
-        if self._prepare.may_recall(call, deployment):
+        if "tools" in call.fields and self._prepare.may_recall(call, deployment):
             await self._prepare.recall(call, deployment)
         prepared = self._prepare.at_once(call, deployment) or await self._prepare.translated(call, deployment)
         target = self._targets.of(deployment, prepared.operation, stream=call.stream)

@@ -80,8 +80,8 @@ class Preparation:
         return self._dialects[name]
 
     def may_recall(self, call: Call, deployment: Deployment) -> bool:
-        """Whether other workers may know what led to tool calls of this request's history."""
-        if self._thoughts.store is None or "tools" not in call.fields or call.principal is None:
+        """Whether other workers may know what led to tool calls of the history of this request, which has tools."""
+        if self._thoughts.store is None or call.principal is None:
             return False
         upstream, operation = self._route(call, deployment)
         if operation == "embeddings" or not takes_back(upstream.name, deployment.profile):
