@@ -85,6 +85,20 @@ router_settings:
             assert not wayport.worker.pipeline.table.snapshot.warnings
 
 
+async def test_a_budget_below_the_smallest_amount_ends_with_the_first_call() -> None:
+    async with Upstream(by(named)) as upstream:
+        prices = "input_cost_per_token: 0.1, output_cost_per_token: 0"
+        text = f"""
+model_list:
+  - model_name: m
+    litellm_params: {{model: openai/a, api_base: {upstream.url}/v1, api_key: k, {prices}}}
+router_settings: {{provider_budget_config: {{openai: {{budget_limit: 0.000000000001, time_period: 1d}}}}}}
+"""
+        async with gateway(text) as wayport:
+            assert await said(wayport, ASK) == "a"
+            assert (await wayport.ask(ASK)).status_code == 429
+
+
 async def test_a_wildcards_budget_is_one_for_all_its_models() -> None:
     models = f'  "x/*": {{model: "up/*", {DEAR}, budget: {{max_usd: 2}}}}'
     async with Upstream(by(named)) as upstream, gateway(config(upstream, models)) as wayport:

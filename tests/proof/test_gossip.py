@@ -4,12 +4,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from tests.fakes.both_workers import of_both_workers, vitals
 from tests.fakes.served import Served, serving
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.upstream import Upstream, by, json_answer
@@ -23,6 +25,7 @@ providers: {{up: {{api_base: {url}/v1, api_key: k}}}}
 models:
   m: [up/a, up/b]
   n: [up/d, up/b]
+  many: {{strategy: simple-shuffle, deployments: [up/e, up/f, up/g, up/h]}}
   few: [{{model: up/c, rpm: 3}}]
 server: {{workers: {workers}, drain_delay_s: 0}}
 """
@@ -61,8 +64,7 @@ async def told(wayport: Served, model: str, words: str) -> bool:
 
 async def open_breakers(wayport: Served) -> list[int]:
     """How many each worker has."""
-    state = (await wayport.http.get("/health/control")).json()
-    return [len(worker["vitals"]["breakers"]) for worker in state["workers"] if worker["vitals"]]
+    return [len(each["breakers"]) for each in await vitals(wayport)]
 
 
 async def until(fact: Callable[[], Awaitable[bool]]) -> None:
@@ -85,6 +87,27 @@ async def test_workers_of_one_node_know_of_each_others_failures(tmp_path: Path) 
             async with httpx.AsyncClient(base_url=wayport.url, headers=wayport.http.headers, trust_env=False) as http:
                 assert (await http.post("/v1/chat/completions", json=ASK)).status_code == 200
         assert [received.json()["model"] for received in upstream.requests] == [*asked, *["b"] * 8]
+
+
+@pytest.mark.timeout(60)
+async def test_a_session_stays_where_it_was_whichever_worker_its_next_turn_comes_to(tmp_path: Path) -> None:
+    async with Upstream(by(script)) as upstream, node(tmp_path, upstream, workers=2) as wayport:
+        async with AsyncExitStack() as stack:
+            clients = await of_both_workers(wayport, stack)
+
+            async def agreed(session: str) -> bool:
+                """Whether a turn through each of the clients, and so through both workers, has gone to the same place."""
+                places = set()
+                for http in clients:
+                    headers = {"x-wayport-session-id": session}
+                    answered = await http.post("/v1/chat/completions", json={**ASK, "model": "many"}, headers=headers)
+                    assert answered.status_code == 200
+                    places.add(upstream.requests[-1].json()["model"])
+                return len(places) == 1
+
+            # Left to themselves the workers would agree about one session in four.
+            for number in range(4):
+                await until(partial(agreed, f"s{number}"))
 
 
 @pytest.mark.timeout(90)

@@ -7,6 +7,7 @@ from tests.fakes.manual_clock import ManualClock
 from tests.routing.places import deployment, fault
 
 from wayport.core.errors import FaultClass
+from wayport.routing.affinity import Affinity
 from wayport.routing.gossip import Gossip
 from wayport.routing.health import Health
 from wayport.routing.live import LiveStates
@@ -27,8 +28,10 @@ class Neighbour:
         self.health = Health()
         self.health.shares = True
         self.lives = LiveStates()
+        self.affinity = Affinity()
+        self.affinity.shares = True
         self.told: list[News] = []
-        self.gossip = Gossip(self.health, self.lives, clock=self.clock, tell=self.told.append)
+        self.gossip = Gossip(self.health, self.lives, self.affinity, clock=self.clock, tell=self.told.append)
 
     @property
     def now_s(self) -> float:
@@ -176,9 +179,46 @@ def test_what_a_minute_ended_with_is_told_in_the_next() -> None:
     assert first.lives.of("a").requests_now(first.now_s) == 1
 
 
+def pinned(who: Neighbour, key: str = "session m s") -> str | None:
+    found = who.affinity.of((key,), who.now_s)
+    return None if found is None else found[1]
+
+
+def test_a_session_comes_back_to_the_same_deployment_through_any_neighbour() -> None:
+    first, second = Neighbour(), Neighbour(began_s=500)
+    first.affinity.pin(("session m s", "response r1"), "a", first.now_s)
+    assert first.talk_to(second) == 1
+    assert (pinned(second), pinned(second, "response r1")) == ("a", "a")
+    # The next turns say nothing new.
+    first.affinity.pin(("session m s",), "a", first.now_s)
+    second.affinity.pin(("session m s",), "a", second.now_s)
+    assert (first.talk_to(second), second.talk_to(first)) == (0, 0)
+    # It has moved, as where it was failed.
+    second.clock.advance(5)
+    first.clock.advance(5)
+    second.affinity.pin(("session m s",), "b", second.now_s)
+    second.talk_to(first)
+    assert pinned(first) == "b"
+
+
+def test_neighbours_that_pin_at_the_same_moment_agree() -> None:
+    first, second = Neighbour(), Neighbour(began_s=500)
+    first.affinity.pin(("session m s",), "a", first.now_s)
+    second.affinity.pin(("session m s",), "b", second.now_s)
+    first.gossip.tick()
+    second.gossip.tick()
+    told, other = [*first.told], [*second.told]
+    for news in told:
+        second.gossip.hear(news)
+    for news in other:
+        first.gossip.hear(news)
+    assert (pinned(first), pinned(second)) == ("a", "a")
+
+
 def test_one_that_is_alone_keeps_nothing_for_telling() -> None:
     alone = Neighbour()
-    alone.health.shares = False
+    alone.health.shares = alone.affinity.shares = False
+    alone.affinity.pin(("session m s",), "a", alone.now_s)
     alone.fail(retry_after_s=30.0)
     alone.gossip.restate()
     alone.gossip.tick()

@@ -118,6 +118,23 @@ async def test_health_is_told_from_what_the_background_has_found() -> None:
         assert upstream.requests == []
 
 
+async def test_health_of_one_model_or_one_deployment() -> None:
+    models = "  m: [up/a, up/b]\n  n: up/c\n  p: {model: up/d, mode: image_generation}"
+    for checks in ("background: true", "background: false"):
+        async with Upstream(by(named)) as upstream, gateway(config(upstream, models, checks)) as wayport:
+            for query, expected in (
+                ({"model": "m"}, ["up/a", "up/b"]),
+                ({"model": "up/c"}, ["up/c"]),
+                ({"model_id": ids(wayport)["b"]}, ["up/b"]),
+                ({"model": "nobody"}, []),
+                ({}, ["up/a", "up/b", "up/c", "up/d"]),
+            ):
+                report = (await wayport.http.get("/health", params=query)).json()
+                assert [each["model"] for each in report["healthy_endpoints"]] == expected
+            # Nobody is asked to draw for it.
+            assert "d" not in [received.json()["model"] for received in upstream.requests]
+
+
 async def test_litellms_spelling() -> None:
     text = """
 model_list:

@@ -282,7 +282,9 @@ def budget_of(fields: Fields, path: Path) -> BudgetSettings | None:
     if limit is None:
         return None
     per = next((found for found in periods if found is not None), None)
-    return BudgetSettings(max_nano_usd=nano_from_usd(limit), per=per, place=fields.reading.place(path))
+    # Less than the smallest amount there is means that the first call ends it.
+    least = 1 if limit > 0 else 0
+    return BudgetSettings(max_nano_usd=max(least, nano_from_usd(limit)), per=per, place=fields.reading.place(path))
 
 
 def tls_settings(fields: Fields, reading: Reading) -> TlsSettings | None:

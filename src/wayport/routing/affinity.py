@@ -1,6 +1,7 @@
 """Who should come back to the same deployment: a session, the chain of stored answers, a prompt that is in its cache.
 
-Bounded, per worker. A pin is a wish: it never leads to a deployment that may not be called now.
+Bounded, per worker; neighbours tell each other of new pins. A pin is a wish: it never leads to a deployment that may not
+be called now.
 """
 
 import hashlib
@@ -15,6 +16,8 @@ _CACHE_TTL_S = 300.0
 _PREFIX_BYTES = 4096
 """about the shortest prompt that providers keep"""
 _AT = "response at "
+_MOST_UNTOLD = 2_000
+_AT_ONCE_S = 1.0
 _MOST_AHEAD = 8
 """a pinned deployment that has this many calls more in flight than the idlest is too busy for a cache to pay"""
 
@@ -22,6 +25,9 @@ _MOST_AHEAD = 8
 class Affinity:
     def __init__(self) -> None:
         self._pins: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self.shares = False
+        """whether others are to be told of it (`news`)"""
+        self._untold: dict[str, str] = {}
 
     def of(self, keys: tuple[str, ...], now_s: float) -> tuple[str, str] | None:
         """The first key that is pinned, and the id of its deployment."""
@@ -37,10 +43,34 @@ class Affinity:
         for key in keys:
             if key.startswith(_AT):
                 continue
-            self._pins[key] = (deployment_id, now_s + (_CACHE_TTL_S if key.startswith("prompt ") else _TTL_S))
-            self._pins.move_to_end(key)
+            if self.shares:
+                known = self._pins.get(key)
+                if (known is None or known[0] != deployment_id) and len(self._untold) < _MOST_UNTOLD:
+                    self._untold[key] = deployment_id
+            self._put(key, deployment_id, now_s)
+
+    def _put(self, key: str, deployment_id: str, now_s: float) -> None:
+        self._pins[key] = (deployment_id, now_s + _ttl_s(key))
+        self._pins.move_to_end(key)
         while len(self._pins) > _MOST:
             self._pins.popitem(last=False)
+
+    def news(self) -> list[tuple[str, str]]:
+        """Pins that are new, or lead elsewhere, since this was last asked: key and deployment."""
+        found = list(self._untold.items())
+        self._untold.clear()
+        return found
+
+    def hear(self, key: str, deployment_id: str, now_s: float) -> None:
+        """A pin of somebody else. Of two that were made at the same moment both sides keep the same one."""
+        known = self._pins.get(key)
+        if known is not None and now_s - (known[1] - _ttl_s(key)) < _AT_ONCE_S and known[0] < deployment_id:
+            return
+        self._put(key, deployment_id, now_s)
+
+
+def _ttl_s(key: str) -> float:
+    return _CACHE_TTL_S if key.startswith("prompt ") else _TTL_S
 
 
 def is_stored(key: str) -> bool:

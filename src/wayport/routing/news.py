@@ -1,4 +1,4 @@
-"""What workers tell each other of the deployments that they share: who is left alone, and what was used.
+"""What workers tell each other of the deployments that they share: who is left alone, what was used, what leads where.
 
 Times are durations, as clocks differ. Whatever is told twice does no harm, and what is lost is learned by oneself.
 """
@@ -40,6 +40,8 @@ class Used(Struct, kw_only=True, frozen=True, omit_defaults=True):
 class News(Struct, kw_only=True, frozen=True, omit_defaults=True):
     rests: tuple[Rest, ...] = ()
     used: tuple[Used, ...] = ()
+    pins: tuple[tuple[str, str], ...] = ()
+    """what leads back to a deployment (a session, a stored answer, a prompt), and to which"""
 
     def __bool__(self) -> bool:
-        return bool(self.rests or self.used)
+        return bool(self.rests or self.used or self.pins)

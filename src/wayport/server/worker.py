@@ -91,7 +91,9 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             node=given.node,
             number=given.worker,
         )
-        gossip = Gossip(worker.health, worker.routing.lives, clock=clock, tell=control.tell_news)
+        gossip = Gossip(
+            worker.health, worker.routing.lives, worker.routing.affinity, clock=clock, tell=control.tell_news
+        )
         tasks.start(control.run(), name="control")
         if settings.server.workers > 1 or settings.storage.redis_url is not None:
             tasks.start(gossip.run(), name="gossip")

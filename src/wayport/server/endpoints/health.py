@@ -4,11 +4,13 @@ are not asked in the background anyway.
 
 import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import msgspec
 
 from wayport import __version__
 from wayport.access.principal import Principal
+from wayport.control.probes import ASKABLE
 from wayport.core.errors import WayportError
 from wayport.routing.snapshot import Deployment
 from wayport.server.exchange import Exchange
@@ -41,9 +43,9 @@ async def respond(worker: "Worker", exchange: Exchange) -> None:
     principal = await _who(worker, exchange)
     asks = principal is not None and principal.role in _ADMINS and principal.kind != "keyless"
     if principal is not None and asks and not worker.probing.policy.background:
-        exchange.respond(200, _JSON, _encode(await _asked(worker, principal)))
+        exchange.respond(200, _JSON, _encode(await _asked(worker, principal, exchange.query)))
         return
-    report = _cached(worker)
+    report = _cached(worker, exchange.query)
     if principal is None:
         # Whoever has no key learns that we live, not what we have.
         report = {**report, "healthy_endpoints": [], "unhealthy_endpoints": []}
@@ -58,9 +60,19 @@ async def _who(worker: "Worker", exchange: Exchange) -> Principal | None:
         return None
 
 
-def _deployments(worker: "Worker") -> list[Deployment]:
+def _deployments(worker: "Worker", query: bytes) -> list[Deployment]:
+    """Those that `?model=` (its name, or the upstream's) or `?model_id=` names, else all; wildcards where a model is named
+    for asking them.
+    """
     snapshot = worker.pipeline.table.snapshot
-    return [d for model in snapshot.models.values() for d in model.deployments if d.base_url or d.missing]
+    found = [d for model in snapshot.models.values() for d in model.deployments if d.base_url or d.missing]
+    found += [d for model in snapshot.wildcards for d in model.deployments if d.probe.model is not None]
+    asked = parse_qs(query.decode("latin-1"))
+    if names := asked.get("model"):
+        found = [d for d in found if d.model in names or f"{d.provider}/{d.upstream_model}" in names]
+    if ids := asked.get("model_id"):
+        found = [d for d in found if d.id in ids]
+    return found
 
 
 def _entry(deployment: Deployment) -> dict[str, object]:
@@ -80,13 +92,13 @@ def _report(healthy: list[dict[str, object]], unhealthy: list[dict[str, object]]
     }
 
 
-def _cached(worker: "Worker") -> dict[str, object]:
+def _cached(worker: "Worker", query: bytes) -> dict[str, object]:
     """What background probes and traffic have shown so far: a deployment that did not answer, is cooling or lacks its
     credential is unhealthy.
     """
     now_s = worker.clock.steady_s()
     healthy, unhealthy = [], []
-    for deployment in _deployments(worker):
+    for deployment in _deployments(worker, query):
         last = worker.probing.last(deployment.id)
         entry = _entry(deployment) if last is None else {**_entry(deployment), "checked_s_ago": round(last[1], 1)}
         if deployment.missing:
@@ -100,16 +112,18 @@ def _cached(worker: "Worker") -> dict[str, object]:
     return _report(healthy, unhealthy)
 
 
-async def _asked(worker: "Worker", principal: Principal) -> dict[str, object]:
-    """Calls every deployment with the smallest question there is."""
+async def _asked(worker: "Worker", principal: Principal, query: bytes) -> dict[str, object]:
+    """Calls every deployment with the smallest question there is. Models that draw, speak or listen are not asked."""
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(deployment: Deployment) -> tuple[Deployment, str | None]:
+        if deployment.mode not in ASKABLE:
+            return deployment, None
         async with gate:
             return deployment, (await worker.probing.ask(deployment, principal=principal)).error
 
     # A credential's fault shows in every deployment that uses it: all are asked.
-    answers = await asyncio.gather(*(ask(deployment) for deployment in _deployments(worker)))
+    answers = await asyncio.gather(*(ask(deployment) for deployment in _deployments(worker, query)))
     return _report(
         [_entry(deployment) for deployment, error in answers if error is None],
         [{**_entry(deployment), "error": error} for deployment, error in answers if error is not None],
