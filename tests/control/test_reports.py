@@ -222,3 +222,24 @@ async def test_spend_by_whatever_one_asks_for(address: Address, tmp_path: Path) 
         assert lines[0].startswith("date,model,spend_usd,calls,")
         assert sum(int(line.rpartition(",")[2]) for line in lines[1:]) == sum(map(spent, records))
         assert (await admin.client.get("/v1/spend?by=planet")).status_code == 422
+
+
+async def test_a_csv_has_its_columns_without_rows_and_no_formula_in_them(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path) as admin:
+        query = {"by": "customer", "format": "csv", "start_date": "2027-01-14", "end_date": "2027-01-21"}
+        empty = (await admin.client.get("/v1/spend", params=query)).text
+        assert empty.startswith("customer,spend_usd,calls,")
+        hostile = [call_record() for _ in range(2)]
+        hostile[0].end_user, hostile[1].end_user = "-1+cmd|' /C calc'!A1", "=HYPERLINK(1)"
+        await _log(admin, hostile)
+        lines = (await admin.client.get("/v1/spend", params=query)).text.splitlines()[1:]
+        assert sorted(line[:3] for line in lines) == ["'-1", "'=H"]
+
+
+async def test_the_live_tail_refuses_a_filter_that_it_does_not_know(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path) as admin:
+        answered = await admin.client.get("/v1/calls/stream?tags=blue")
+        assert answered.status_code == 400
+        assert "`tags`" in answered.json()["error"]["message"]
+        assert " tag," in answered.json()["error"]["message"]
+        assert (await admin.client.get("/v1/calls/stream?status=bad")).status_code == 422

@@ -24,6 +24,9 @@ class TailFilter(Struct, frozen=True, kw_only=True):
     user_id: str | None = None
     team_id: str | None = None
     end_user: str | None = None
+    organization_id: str | None = None
+    session_id: str | None = None
+    tag: str | None = None
     status: str | None = None
     """`success`, `failure`, `cancelled`, `cut`; `failed` is all but the first"""
     slower_than_ms: float | None = None
@@ -38,6 +41,8 @@ class TailFilter(Struct, frozen=True, kw_only=True):
             return False
         if self.slower_than_ms is not None and (record.ended_s - record.started_s) * 1000 < self.slower_than_ms:
             return False
+        if self.tag is not None and self.tag not in record.tags:
+            return False
         return all(
             wanted is None or wanted == found
             for wanted, found in (
@@ -47,6 +52,8 @@ class TailFilter(Struct, frozen=True, kw_only=True):
                 (self.user_id, record.user_id),
                 (self.team_id, record.team_id),
                 (self.end_user, record.end_user),
+                (self.organization_id, record.organization_id),
+                (self.session_id, record.session_id),
             )
         )
 

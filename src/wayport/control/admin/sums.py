@@ -60,7 +60,12 @@ def routes(parts: Parts) -> APIRouter:
             zone=zone,
         )
         rows = _rows(lines, by, daily=daily)
-        return PlainTextResponse(_csv(rows), media_type="text/csv") if form == "csv" else JSONResponse({"data": rows})
+        columns = [*(["date"] if daily else []), by, "spend_usd", *_SUMS]
+        return (
+            PlainTextResponse(_csv(rows, columns), media_type="text/csv")
+            if form == "csv"
+            else JSONResponse({"data": rows})
+        )
 
     return router
 
@@ -79,15 +84,14 @@ def _rows(lines: list[Line], by: By, *, daily: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def _harmless(value: Any) -> Any:
     """A name that a spreadsheet would take for a formula is not one."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "@", "\t"} else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value

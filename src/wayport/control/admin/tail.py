@@ -1,17 +1,17 @@
 """The live tail: calls as they end, as server-sent events. Everybody sees their own, administrators all."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from wayport.access.keys import hash_of
 from wayport.access.principal import Principal
 from wayport.control.admin.parts import Parts
 from wayport.control.admin.scope import own_of
-from wayport.core.errors import RouteNotFound, Unavailable
+from wayport.core.errors import BadRequest, RouteNotFound, Unavailable
 from wayport.core.record import CallRecord
 from wayport.ledger.reports import Own
 from wayport.observe.tail import TailFilter, TooManyWatchers, event_of
@@ -20,12 +20,16 @@ QUIET_S = 15.0
 _encode = msgspec.json.Encoder().encode
 
 
+_FILTERS = (set(TailFilter.__struct_fields__) - {"key_hash"}) | {"api_key"}
+
+
 def routes(parts: Parts) -> APIRouter:
     router = APIRouter(tags=["calls"])
     anyone = Annotated[Principal, Depends(parts.callers.anyone)]
 
     @router.get("/v1/calls/stream", summary="Calls as they end", response_class=StreamingResponse)
     async def stream(  # noqa: PLR0917 (FastAPI reads its parameters from here)
+        request: Request,
         caller: anyone,
         model: str | None = None,
         provider: str | None = None,
@@ -34,11 +38,19 @@ def routes(parts: Parts) -> APIRouter:
         user_id: str | None = None,
         team_id: str | None = None,
         end_user: str | None = None,
+        organization_id: str | None = None,
+        session_id: str | None = None,
+        tag: str | None = None,
         status: Annotated[
-            str | None, Query(description="`success`, `failure`, `cancelled`, `cut`, or `failed`: all but the first.")
+            Literal["success", "failure", "cancelled", "cut", "failed"] | None,
+            Query(description="`success`, `failure`, `cancelled`, `cut`, or `failed`: all but the first."),
         ] = None,
         slower_than_ms: float | None = None,
     ) -> StreamingResponse:
+        if unknown := request.query_params.keys() - _FILTERS:
+            # A filter that is passed over would show calls that nobody asked for.
+            known = ", ".join(sorted(_FILTERS))
+            raise BadRequest(f"There is no filter `{min(unknown)}`; there are {known}.", param=min(unknown))
         if parts.observing is None:
             raise RouteNotFound("There is no live tail here.")
         wanted = TailFilter(
@@ -49,6 +61,9 @@ def routes(parts: Parts) -> APIRouter:
             user_id=user_id,
             team_id=team_id,
             end_user=end_user,
+            organization_id=organization_id,
+            session_id=session_id,
+            tag=tag,
             status=status,
             slower_than_ms=slower_than_ms,
         )
