@@ -6,8 +6,8 @@ import pytest
 from tests.routing.places import Place, deployment, fault
 
 from wayport.core.errors import FaultClass, RateLimited, UpstreamFault
-from wayport.routing.health import Health
-from wayport.routing.snapshot import Deployment, Model, UpstreamCredential
+from wayport.routing.health import Blocked, Health
+from wayport.routing.snapshot import Deployment, Model, TargetBudget, UpstreamCredential
 
 COUNTED: tuple[FaultClass, ...] = ("server", "overloaded", "connect", "timeout", "cut", "malformed")
 A = deployment("a")
@@ -292,3 +292,22 @@ def test_a_probe_that_fails_opens_it_again_however_many_are_allowed() -> None:
     blocked = health.blocked(lenient, 66.0)
     assert blocked is not None
     assert blocked.until_s == 76.0
+
+
+def test_a_probes_word_is_the_weakest_and_a_budgets_the_strongest() -> None:
+    health = Health()
+    rich = deployment("a", budget=TargetBudget(counter="deployment:a", max_nano_usd=1))
+
+    def scope() -> str | None:
+        found = health.blocked(rich, 0.0)
+        return None if found is None else found.scope
+
+    health.shut["a"] = Blocked(9.0, "probe", fault("server"), soft=True)
+    assert scope() == "probe"
+    assert health.state_of(rich, 0.0) == "closed"
+    fail(health, rich, "rate_limit", retry_after_s=5.0)
+    assert scope() == "deployment"
+    health.shut["deployment:a"] = Blocked(9.0, "budget", fault("quota"))
+    assert scope() == "budget"
+    # What is over says nothing.
+    assert health.blocked(rich, 9.0) is None

@@ -115,7 +115,8 @@ class Health:
             "model": self._models,
         }
         self.shut: dict[str, Blocked] = {}
-        """who gets nothing whatever its breaker says, as its budget is spent: by deployment, `deployment:…`, `provider:…`"""
+        """who gets nothing whatever its breaker says: whose budget is spent (`deployment:…`, `provider:…`) and, softly, who did
+        not answer when last asked (by id)"""
         self.cooled: dict[str, dict[str, int]] = {}
         """how often each deployment began to be left alone, by the status of the failure"""
         self.shares = False
@@ -141,8 +142,21 @@ class Health:
 
     def blocked(self, deployment: Deployment, now_s: float) -> Blocked | None:
         """Why this deployment is left alone; None if it may be asked."""
-        if self.shut and (found := self._shut_out(deployment)) is not None and found.until_s > now_s:
-            return found
+        if not self.shut:
+            return self._resting(deployment, now_s)
+        # A probe's word is the weakest: where all are left alone, who only failed that is asked all the same.
+        return self._spent(deployment, now_s) or self._resting(deployment, now_s) or self._shut(deployment.id, now_s)
+
+    def _spent(self, deployment: Deployment, now_s: float) -> Blocked | None:
+        budget = deployment.budget
+        own = None if budget is None else self._shut(budget.counter, now_s)
+        return own or self._shut(f"provider:{deployment.provider}", now_s)
+
+    def _shut(self, name: str, now_s: float) -> Blocked | None:
+        found = self.shut.get(name)
+        return found if found is not None and found.until_s > now_s else None
+
+    def _resting(self, deployment: Deployment, now_s: float) -> Blocked | None:
         breaker = self._deployments.get(deployment.id)
         if breaker is not None and (found := breaker.blocked(now_s, "deployment")) is not None:
             return found
@@ -156,13 +170,6 @@ class Health:
                 if breaker is not None and (found := breaker.blocked(now_s, "credential")) is not None:
                     return found
         return None
-
-    def _shut_out(self, deployment: Deployment) -> Blocked | None:
-        shut = self.shut
-        own = shut.get(deployment.id) or shut.get(f"provider:{deployment.provider}")
-        if own is None and deployment.budget is not None:
-            own = shut.get(deployment.budget.counter)
-        return own
 
     def cooling_until_s(self, deployment_id: str) -> float:
         """Steady seconds; 0 if it was never cooled."""
@@ -366,7 +373,8 @@ class Health:
             del self._deployments[gone]
 
     def state_of(self, deployment: Deployment, now_s: float) -> Literal["closed", "open", "half_open"]:
-        if self.blocked(deployment, now_s) is not None:
+        """Of its breakers alone."""
+        if self._resting(deployment, now_s) is not None:
             return "open"
         return "half_open" if any(breaker.open for breaker in self._breakers(deployment)) else "closed"
 
