@@ -24,7 +24,7 @@ from wayport.core.tasks import Tasks
 from wayport.core.usage import Usage
 from wayport.dialects.registry import DIALECTS
 from wayport.pipeline.admission import Admit
-from wayport.pipeline.call import Call
+from wayport.pipeline.call import began
 from wayport.routing.snapshot import Deployment, Model, Snapshot
 from wayport.routing.table import RoutingTable
 
@@ -98,7 +98,7 @@ async def measure(*, limited: bool) -> tuple[float, float, float]:
         admit = Admit(admission, holders_beside, journal=None)
         opening = Admit(admission, holders_beside, journal=_Journal())
         client: Any = _Client()
-        call = Call(
+        call = began(
             client,
             DIALECTS["openai_chat"],
             call_id="c",

@@ -19,7 +19,7 @@ from wayport.dialects.registry import DIALECTS
 from wayport.pipeline.asking import CallAsking
 from wayport.pipeline.attempts import tries
 from wayport.pipeline.bodies import Kept
-from wayport.pipeline.call import Call
+from wayport.pipeline.call import Call, began
 from wayport.routing.live import LiveStates
 from wayport.routing.routing import Routing
 from wayport.routing.snapshot import Deployment, FallbackRules, Model, QueuePolicy, RouterPolicy, Snapshot
@@ -140,7 +140,7 @@ def places(draw: Any) -> tuple[Snapshot, list[list[Any]]]:
 
 async def _one(routing: Routing, table: RoutingTable, script: list[Any], clock: ManualClock) -> Scripted:
     client = Client()
-    call = Call(
+    call = began(
         client,
         DIALECTS["openai_chat"],
         call_id="c",

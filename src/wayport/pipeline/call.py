@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct
+
 from wayport.access.admit import Reservation
 from wayport.access.principal import Holder, Principal
 from wayport.core.errors import WayportError
@@ -52,136 +54,75 @@ class Client(Protocol):
     def release_body(self) -> None: ...
 
 
-class Call:
+class Call(Struct, eq=False):
     """One request from credential to cost."""
 
-    __slots__ = (
-        "asked_s",
-        "attempts",
-        "beside",
-        "charged",
-        "client",
-        "content_bytes",
-        "conversation",
-        "cost",
-        "deployment",
-        "dialect",
-        "dropped",
-        "end_user",
-        "ended",
-        "error",
-        "fields",
-        "finish",
-        "first_content_s",
-        "id",
-        "key_query",
-        "lowered_to",
-        "metadata",
-        "model_asked",
-        "neutral",
-        "neutral_with",
-        "open_slot",
-        "operation",
-        "parent_span_id",
-        "plan",
-        "principal",
-        "record",
-        "request_bytes",
-        "reservation",
-        "route",
-        "service_tier",
-        "session_id",
-        "snapshot",
-        "started_s",
-        "steady_s",
-        "stream",
-        "tags",
-        "thoughts_back",
-        "timeouts",
-        "trace_id",
-        "upstream_id",
-        "upstream_wait_s",
-        "usage",
-        "usage_source",
-    )
-
-    def __init__(
-        self,
-        client: Client,
-        dialect: Dialect,
-        *,
-        call_id: str,
-        operation: Operation,
-        route: str,
-        started_s: float,
-        steady_s: float,
-    ) -> None:
-        # from the start
-        self.client = client
-        self.dialect = dialect
-        self.id = call_id
-        self.operation = operation
-        self.route = route
-        self.started_s = started_s
-        self.steady_s = steady_s
-        self.request_bytes = len(client.body)
-        self.key_query = b""
-        """the query string, on routes where the key may stand in it"""
-        self.conversation: Conversation | None = None
-        """what a call of the Responses API goes on from and is kept in"""
-        # once the envelope is read
-        self.fields: Fields = {}
-        self.model_asked = ""
-        self.stream = False
-        self.neutral: Request | None = None
-        self.neutral_with: Fields = {}
-        """the deployment's parameters that are in it"""
-        self.end_user: str | None = None
-        self.beside: tuple[Holder, ...] = ()
-        """its end user and its tags, as far as they bind it"""
-        self.tags: list[str] = []
-        """of the call itself; those of its key are the principal's"""
-        self.session_id: str | None = None
-        self.trace_id: str | None = None
-        self.parent_span_id: str | None = None
-        self.metadata: bytes | None = None
-        """the client's metadata object as JSON, unless it is too large"""
-        self.thoughts_back = 0
-        """to how many tool calls of its history thoughts were put back that the client had dropped"""
-        # once admitted
-        self.principal: Principal | None = None
-        self.snapshot: Snapshot | None = None
-        self.plan: Plan | None = None
-        self.reservation: Reservation | None = None
-        """what it has taken of its limits and budgets"""
-        self.open_slot = 0
-        """where it stands among the calls under way; 0: nowhere"""
-        self.charged: Reservation | None = None
-        """the same, once it has been settled"""
-        self.lowered_to: int | None = None
-        """the output limit that it was given because no more is left of a budget"""
-        # as attempts are made
-        self.attempts: list[AttemptRecord] = []
-        self.deployment: Deployment | None = None
-        self.dropped: list[str] = []
-        self.timeouts: Timeouts | None = None
-        """of the present attempt; None: the deployment's own"""
-        self.upstream_wait_s = 0.0
-        self.asked_s = steady_s
-        """steady seconds at which the present attempt was sent"""
-        # as the answer passes
-        self.first_content_s: float | None = None
-        self.content_bytes = 0
-        self.upstream_id: str | None = None
-        self.finish: str | None = None
-        self.service_tier: str | None = None
-        self.usage: Usage | None = None
-        self.usage_source: UsageSource = "none"
-        # at the end
-        self.cost: Cost | None = None
-        self.error: WayportError | None = None
-        self.ended = False
-        self.record: CallRecord | None = None
+    # A Struct, for its making: fifty fields are set by the dozen and not one by one.
+    client: Client
+    dialect: Dialect
+    id: str
+    operation: Operation
+    route: str
+    started_s: float
+    steady_s: float
+    asked_s: float
+    """steady seconds at which the present attempt was sent; at first those of the call"""
+    request_bytes: int
+    key_query: bytes = b""
+    """the query string, on routes where the key may stand in it"""
+    conversation: Conversation | None = None
+    """what a call of the Responses API goes on from and is kept in"""
+    # once the envelope is read
+    fields: Fields = {}
+    model_asked: str = ""
+    stream: bool = False
+    neutral: Request | None = None
+    neutral_with: Fields = {}
+    """the deployment's parameters that are in it"""
+    end_user: str | None = None
+    beside: tuple[Holder, ...] = ()
+    """its end user and its tags, as far as they bind it"""
+    tags: list[str] = []
+    """of the call itself; those of its key are the principal's"""
+    session_id: str | None = None
+    trace_id: str | None = None
+    parent_span_id: str | None = None
+    metadata: bytes | None = None
+    """the client's metadata object as JSON, unless it is too large"""
+    thoughts_back: int = 0
+    """to how many tool calls of its history thoughts were put back that the client had dropped"""
+    # once admitted
+    principal: Principal | None = None
+    snapshot: Snapshot | None = None
+    plan: Plan | None = None
+    reservation: Reservation | None = None
+    """what it has taken of its limits and budgets"""
+    open_slot: int = 0
+    """where it stands among the calls under way; 0: nowhere"""
+    charged: Reservation | None = None
+    """the same, once it has been settled"""
+    lowered_to: int | None = None
+    """the output limit that it was given because no more is left of a budget"""
+    # as attempts are made
+    attempts: list[AttemptRecord] = []
+    deployment: Deployment | None = None
+    dropped: list[str] = []
+    timeouts: Timeouts | None = None
+    """of the present attempt; None: the deployment's own"""
+    upstream_wait_s: float = 0.0
+    # as the answer passes
+    first_content_s: float | None = None
+    content_bytes: int = 0
+    upstream_id: str | None = None
+    finish: str | None = None
+    service_tier: str | None = None
+    usage: Usage | None = None
+    usage_source: UsageSource = "none"
+    # at the end
+    cost: Cost | None = None
+    error: WayportError | None = None
+    ended: bool = False
+    record: CallRecord | None = None
 
     def release(self) -> None:
         """Lets go of the request: nothing needs it once an answer has begun."""
@@ -196,3 +137,19 @@ class Call:
         error = self.error
         if error is not None:
             error.__traceback__ = error.__context__ = error.__cause__ = None
+
+
+def began(
+    client: Client,
+    dialect: Dialect,
+    *,
+    call_id: str,
+    operation: Operation,
+    route: str,
+    started_s: float,
+    steady_s: float,
+) -> Call:
+    """A call that has just come in."""
+    return Call(
+        client, dialect, call_id, operation, route, started_s, steady_s, steady_s, request_bytes=len(client.body)
+    )

@@ -4,8 +4,10 @@ What must stay true: nothing is free by vanishing. An attempt whose body was sen
 """
 
 from collections.abc import Callable
+from copy import copy
 from typing import Protocol
 
+from wayport.access.principal import Principal
 from wayport.core.clock import Clock
 from wayport.core.errors import ClientGone, UpstreamFault, WayportError
 from wayport.core.record import AttemptRecord, CallRecord, Status
@@ -18,6 +20,7 @@ from wayport.routing.snapshot import Deployment
 
 _BYTES_PER_TOKEN = 4
 _ERROR_CHARS = 500
+_KINDS = 1024
 
 
 class Journal(Protocol):
@@ -60,6 +63,7 @@ class Settlement:
         self._under_way = under_way
         self._node = node
         self._worker = worker
+        self._kinds: dict[tuple[int, int, str, str, str], tuple[CallRecord, Principal, Deployment | None]] = {}
         self.refused = 0
         """calls refused before a principal was known: counted, not journaled"""
 
@@ -102,47 +106,74 @@ class Settlement:
         principal = call.principal
         assert principal is not None
         error = call.error
+        record = copy(self._kind(call, principal, deployment))
+        record.call_id = call.id
+        record.started_s = call.started_s
+        record.ended_s = call.started_s + duration_ms / 1000
+        record.agent = (call.client.header(b"user-agent") or b"")[:100].decode("latin-1")
+        record.client_address = call.client.client[0]
+        record.end_user = call.end_user
+        record.tags = _tags(principal.tags, call.tags)
+        record.session_id = call.session_id
+        record.trace_id = call.trace_id
+        record.parent_span_id = call.parent_span_id
+        record.metadata = call.metadata
+        record.stream = call.stream
+        record.attempts = call.attempts
+        record.usage = call.usage
+        record.usage_source = call.usage_source
+        record.finish = call.finish
+        record.service_tier = call.service_tier
+        record.upstream_id = call.upstream_id
+        record.request_bytes = call.request_bytes
+        record.response_bytes = call.client.bytes_out
+        record.overhead_ms = duration_ms - call.upstream_wait_s * 1000
+        record.dropped_params = call.dropped
+        if call.first_content_s is not None:
+            record.first_token_ms = (call.first_content_s - call.steady_s) * 1000
         price = call.cost
+        if price is not None:
+            record.cost_nano_usd = price.total_nano_usd
+            record.cost_parts = price.parts
+        else:
+            record.cost_parts = {}
+        # A copy shares what it is not given: each call has lists and dictionaries of its own.
+        record.target_windows = {}
+        record.routing = call.plan.decisions if call.plan is not None else []
+        if error is not None:
+            record.status = _status(call, error)
+            record.http_status = error.status
+            record.error_class = error.fault.kind if isinstance(error, UpstreamFault) else type(error).__name__
+            record.error = mask(error.message)[:_ERROR_CHARS]
+        if error is not None or len(call.attempts) > 1:
+            # The last one is in the call's own cost, where it left something to be counted.
+            abandoned = call.attempts if price is None else call.attempts[:-1]
+            record.wasted_nano_usd = sum(a.cost_nano_usd or 0 for a in abandoned)
+        return record
+
+    def _kind(self, call: Call, principal: Principal, deployment: Deployment | None) -> CallRecord:
+        """What the records of all calls of one caller at one deployment share, to be copied."""
+        key = (id(principal), id(deployment), call.route, call.model_asked, call.operation)
+        known = self._kinds.get(key)
+        if known is not None:
+            return known[0]
         record = CallRecord(
-            call_id=call.id,
-            started_s=call.started_s,
-            ended_s=call.started_s + duration_ms / 1000,
+            call_id="",
+            started_s=0.0,
+            ended_s=0.0,
             node=self._node,
             worker=self._worker,
             operation=call.operation,
             route=call.route,
             client_dialect=call.dialect.name,
-            agent=(call.client.header(b"user-agent") or b"")[:100].decode("latin-1"),
-            client_address=call.client.client[0],
             key_hash=principal.key_hash,
             key_alias=principal.key_alias,
             user_id=principal.user_id,
             team_id=principal.team_id,
             organization_id=principal.organization_id,
             project_id=principal.project_id,
-            end_user=call.end_user,
-            tags=_tags(principal.tags, call.tags),
-            session_id=call.session_id,
-            trace_id=call.trace_id,
-            parent_span_id=call.parent_span_id,
-            metadata=call.metadata,
             model_asked=call.model_asked,
-            stream=call.stream,
-            attempts=call.attempts,
-            status=_status(call, error),
-            http_status=200 if error is None else error.status,
-            usage=call.usage,
-            usage_source=call.usage_source,
-            finish=call.finish,
-            service_tier=call.service_tier,
-            upstream_id=call.upstream_id,
-            request_bytes=call.request_bytes,
-            response_bytes=call.client.bytes_out,
-            overhead_ms=duration_ms - call.upstream_wait_s * 1000,
-            dropped_params=call.dropped,
         )
-        if call.first_content_s is not None:
-            record.first_token_ms = (call.first_content_s - call.steady_s) * 1000
         if deployment is not None:
             record.model = deployment.model
             record.upstream_model = deployment.upstream_model
@@ -152,18 +183,10 @@ class Settlement:
             if deployment.price is not None:
                 record.price_source = deployment.price.source
                 record.price_version = deployment.price.version
-        if price is not None:
-            record.cost_nano_usd = price.total_nano_usd
-            record.cost_parts = price.parts
-        if error is not None:
-            record.error_class = error.fault.kind if isinstance(error, UpstreamFault) else type(error).__name__
-            record.error = mask(error.message)[:_ERROR_CHARS]
-        if call.plan is not None and call.plan.decisions:
-            record.routing = call.plan.decisions
-        if error is not None or len(call.attempts) > 1:
-            # The last one is in the call's own cost, where it left something to be counted.
-            abandoned = call.attempts if price is None else call.attempts[:-1]
-            record.wasted_nano_usd = sum(a.cost_nano_usd or 0 for a in abandoned)
+        if len(self._kinds) >= _KINDS:
+            self._kinds.clear()
+        # The two stay alive with it, so that no others can come by their identities.
+        self._kinds[key] = (record, principal, deployment)
         return record
 
 
@@ -172,9 +195,7 @@ def _tags(of_key: tuple[str, ...], of_call: list[str]) -> list[str]:
     return list(dict.fromkeys((*of_key, *of_call))) if of_key else of_call
 
 
-def _status(call: Call, error: WayportError | None) -> Status:
-    if error is None:
-        return "success"
+def _status(call: Call, error: WayportError) -> Status:
     if isinstance(error, ClientGone):
         return "cancelled"
     if call.first_content_s is not None:

@@ -13,7 +13,7 @@ from wayport.core.probe import Probed
 from wayport.dialects.openai_embeddings import DIALECT as EMBEDDINGS
 from wayport.dialects.registry import DIALECTS
 from wayport.pipeline.bodies import Kept
-from wayport.pipeline.call import Call
+from wayport.pipeline.call import began
 from wayport.pipeline.pipeline import Pipeline
 from wayport.routing.health import Blocked
 from wayport.routing.routing import Routing
@@ -108,7 +108,7 @@ class Probing:
                 "max_tokens": probe.max_tokens or _MAX_TOKENS,
             }
         headers = {} if timeout_s is None else {b"x-wayport-timeout": f"{timeout_s:g}".encode()}
-        call = Call(
+        call = began(
             Overheard(_encode(question), headers),
             EMBEDDINGS if embeds else DIALECTS["openai_chat"],
             call_id=worker.new_id(),

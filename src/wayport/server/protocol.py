@@ -85,7 +85,6 @@ class GatewayProtocol(asyncio.Protocol):
         "_expect_continue",
         "_handler",
         "_head_bytes",
-        "_header_bytes",
         "_headers",
         "_incoming",
         "_joined",
@@ -96,6 +95,7 @@ class GatewayProtocol(asyncio.Protocol):
         "_phase",
         "_refuse",
         "_sent_at",
+        "_trailer_bytes",
         "_transport",
         "_unsent_bytes",
         "_url",
@@ -132,7 +132,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = 0
-        self._header_bytes = 0
+        self._trailer_bytes = 0
         self._body: list[bytes] = []
         self._joined = 0
         """how many of the body's pieces were put together of smaller ones"""
@@ -216,7 +216,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._began_at = self._data_at
         self._url = b""
         self._headers = {}
-        self._header_bytes = 0
+        self._trailer_bytes = 0
         self._body = []
         self._joined = 0
         self._body_bytes = 0
@@ -226,10 +226,10 @@ class GatewayProtocol(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value)
         if self._incoming is not None:
             # A trailer: nobody who filtered the headers has looked at it, so it is none.
-            if self._header_bytes > self._limits.head_bytes:
+            self._trailer_bytes += len(name) + len(value)
+            if self._trailer_bytes > self._limits.head_bytes:
                 self._refuse_now(431, self._incoming)
             return
         name = name.lower()
@@ -242,7 +242,7 @@ class GatewayProtocol(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             return
-        self._head_bytes = 0
+        came, self._head_bytes = self._head_bytes, 0
         self._phase = _BODY
         version = parser.get_http_version()
         path, _, query = self._url.partition(b"?")
@@ -265,7 +265,9 @@ class GatewayProtocol(asyncio.Protocol):
             keep_alive=parser.should_keep_alive(),
             chunked=version == "1.1",
         )
-        if self._header_bytes > self._limits.head_bytes:
+        limit = self._limits.head_bytes
+        # What came with the head may have been the beginning of its body.
+        if came > limit and sum(map(len, self._headers)) + sum(map(len, self._headers.values())) > limit:
             self._refuse_now(431, self._incoming)
             return
         length = self._headers.get(b"content-length")

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from wayport.core.clock import Clock
 from wayport.core.ids import NewId
 from wayport.dialects.dialect import Dialect
-from wayport.pipeline.call import Call
+from wayport.pipeline.call import began
 from wayport.pipeline.conversation import Conversation
 from wayport.pipeline.pipeline import Pipeline
 from wayport.providers.provider import Operation
@@ -36,7 +36,7 @@ def call_model(
     where the key may stand in the query. `keeps`: the answer can be gone on from by its id.
     """
     clock = worker.clock
-    call = Call(
+    call = began(
         exchange,
         dialect,
         call_id=worker.new_id(),
@@ -45,10 +45,10 @@ def call_model(
         started_s=clock.now_s(),
         steady_s=clock.steady_s(),
     )
-    if model:
-        call.model_asked = model
     call.stream = stream
     call.key_query = key_query
+    if model:
+        call.model_asked = model
     if keeps:
         call.conversation = Conversation()
     return worker.pipeline.run(call)
