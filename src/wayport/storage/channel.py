@@ -46,6 +46,8 @@ class Channel:
         self._known = known
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
         self._listening = asyncio.Event()
+        self._away = False
+        """and said so"""
 
     def say(self, message: bytes) -> None:
         """To all other nodes, soon."""
@@ -60,7 +62,9 @@ class Channel:
                 try:
                     await self._talk(await prefix(self._database) + self._name)
                 except (RedisError, OSError, TimeoutError, Unavailable) as error:
-                    log.info("not talking to other nodes through Redis", extra={"error": str(error)[:200]})
+                    if not self._away:
+                        log.info("not talking to other nodes through Redis", extra={"error": str(error)[:200]})
+                    self._away = True
                 await asyncio.sleep(_RETRY_S)
         finally:
             await self._redis.aclose()
@@ -69,6 +73,7 @@ class Channel:
         async with self._redis.pubsub() as heard:
             await heard.subscribe(channel)
             self._listening.set()
+            self._away = False
             self.say(_NEW_HERE)
             self.say(self._known())
             saying = asyncio.ensure_future(self._say(channel))
