@@ -225,6 +225,14 @@ class Gateway:
         with self.process.log.open("rb") as file:
             return sum(b'"event":"call"' in line for line in file)
 
+    def settled_log_lines(self) -> int:
+        """Once no more are coming: they are written behind the calls."""
+        before = -1
+        while (lines := self.log_lines()) != before:
+            before = lines
+            time.sleep(1.0)  # several times as long as lines are collected for
+        return lines
+
 
 def expected_cost_usd() -> float:
     """What the upstream's usage costs at the configured prices."""
