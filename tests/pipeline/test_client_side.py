@@ -202,6 +202,16 @@ async def test_what_needs_a_signer_or_is_no_string_or_has_no_model_is_refused() 
             assert upstream.connections == 0
 
 
+async def test_a_job_is_never_followed_to_a_clients_address() -> None:
+    async with Upstream([]) as upstream:
+        server = "{client_credentials: [api_key, api_base], client_networks: [127.0.0.0/8]}"
+        config = f"providers: {{replicate: {{api_key: {SECRET}}}}}\nmodels: {{m: replicate/meta/x}}\nserver: {server}\n"
+        async with gateway(config) as wayport:
+            answered = await wayport.ask({**ASK, "api_base": upstream.url, "api_key": "sk-mine"})
+            assert (answered.status_code, answered.json()["error"]["param"]) == (400, "api_base")
+        assert upstream.connections == 0
+
+
 @pytest.mark.parametrize(
     ("params", "general", "allowed"),
     [

@@ -142,7 +142,8 @@ def _permits(deployment: Deployment, own: Own) -> bool:
     allowed = deployment.client
     if allowed is None or deployment.signed:
         return False
-    if own.key and not allowed.key:
+    if (own.key and not allowed.key) or (own.base and deployment.follows):
+        # An answer that leads on to another address is another answer than the one that was checked.
         return False
     return not own.base or allowed.base or _is_vouched_for(deployment, own)
 
