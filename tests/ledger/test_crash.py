@@ -119,7 +119,8 @@ async def _crash(data_dir: Path, url: str | None, *, rounds: int, calls_between:
             os.kill(pid, signal.SIGKILL)
         await wayport.process.wait()
     async with serving(data_dir, environ=environ) as wayport:
-        await wayport.until_answers("/health/readiness")
+        await wayport.until_managed()
+        await _until_drained(wayport)
         assert await wayport.stop() == 0
     await _check(data_dir, url, load.answered)
 
@@ -139,6 +140,13 @@ def test_killed_again_and_again_under_load(tmp_path: Path) -> None:
     asyncio.run(_crash(tmp_path / "sqlite", None, rounds=20, calls_between=2_000))
     with postgresql_url() as url:
         asyncio.run(_crash(tmp_path / "postgresql", url, rounds=20, calls_between=2_000))
+
+
+async def _until_drained(wayport: Served) -> None:
+    headers = {"authorization": f"Bearer {wayport.key}"}
+    async with asyncio.timeout(900):
+        while (await wayport.http.get("/health/control", headers=headers)).json()["journal"]["backlog_bytes"]:
+            await asyncio.sleep(0.05)
 
 
 def _resident_mb(wayport: Served) -> dict[str, int]:
@@ -169,10 +177,7 @@ async def _database_away(data_dir: Path, url: str, *, calls_while_away: int, awa
                 await load.until(50)
             assert load.failed == 0
             began_s = time.monotonic()
-            async with asyncio.timeout(900):
-                headers = {"authorization": f"Bearer {wayport.key}"}
-                while (await wayport.http.get("/health/control", headers=headers)).json()["journal"]["backlog_bytes"]:
-                    await asyncio.sleep(0.05)
+            await _until_drained(wayport)
             took_s = time.monotonic() - began_s
             print(f"away {away_s:.0f} s, {calls_away:,} calls; MB {before} -> {after}; drained in {took_s:.0f} s")
             # What waits does so on the disk.

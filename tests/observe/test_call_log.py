@@ -5,6 +5,7 @@ import json
 import threading
 from typing import Any
 
+import pytest
 from tests.fakes.records import call_record
 
 from wayport.core.tasks import Tasks
@@ -70,7 +71,7 @@ async def test_a_reader_of_the_output_that_is_slow_holds_nobody_up_and_is_told_w
         running = tasks.start(log.run(), name="log")
         log.add(call_record())
         await asyncio.to_thread(begun.wait, 20)
-        for _ in range(20_003):
+        for _ in range(2_003):
             log.add(call_record())
         assert log.dropped == 3
         released.set()
@@ -78,5 +79,34 @@ async def test_a_reader_of_the_output_that_is_slow_holds_nobody_up_and_is_told_w
             await asyncio.sleep(0.001)
         running.cancel()
     lines = [json.loads(line) for line in b"".join(out).splitlines()]
-    assert [line["event"] for line in lines[:20_001]] == ["call"] * 20_001
+    assert [line["event"] for line in lines[:2_001]] == ["call"] * 2_001
     assert (lines[-1]["event"], lines[-1]["count"]) == ("log_lines_dropped", 3)
+
+
+async def test_who_catches_up_waits_for_lines_to_be_written_and_loses_none() -> None:
+    out: list[bytes] = []
+    log = CallLog(write=out.append)
+    async with Tasks() as tasks:
+        running = tasks.start(log.run(), name="log")
+        for number in range(10_000):
+            log.add(call_record())
+            if number % 250 == 0:
+                await log.room()
+        running.cancel()
+    await log.flush()
+    assert (log.dropped, b"".join(out).count(b"\n")) == (0, 10_000)
+
+
+async def test_an_output_that_nobody_takes_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wayport.observe.call_log._PATIENCE_S", 0.01)
+    released = threading.Event()
+    log = CallLog(write=lambda _: released.wait(20))
+    async with Tasks() as tasks:
+        running = tasks.start(log.run(), name="log")
+        for _ in range(10):
+            for _ in range(500):
+                log.add(call_record())
+            await log.room()
+        assert log.dropped > 0
+        released.set()
+        running.cancel()

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("wayport.observe")
 
 LOOK_S = 0.1
-_BATCH = 1_000
+_BATCH = 250
+"""a record takes 10 KB while it is looked at"""
 _KEEP_S = 1.0
 _ALERTS_S = 30.0
 _LOOK_AT_WORKERS_S = 2.0
@@ -137,8 +138,6 @@ class Observing:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-            while self.look() >= _BATCH:
-                pass
             await self._last_lines()
             self._live.acknowledge()
             clear_away(self._root, self._followers)
@@ -150,6 +149,8 @@ class Observing:
     async def _last_lines(self) -> None:
         try:
             async with asyncio.timeout(_LAST_LINES_S):
+                while self.look() >= _BATCH:
+                    await self.call_log.flush()
                 await self.call_log.flush()
         except TimeoutError:
             log.warning("the last log lines are lost: nobody takes the output")
@@ -157,6 +158,7 @@ class Observing:
     async def _follow(self) -> None:
         kept_s = self._clock.steady_s()
         while True:
+            await self.call_log.room()
             seen = self.look()
             now_s = self._clock.steady_s()
             if now_s >= kept_s + _KEEP_S:

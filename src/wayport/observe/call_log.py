@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
@@ -14,7 +15,10 @@ from wayport.core.record import CallRecord
 
 _FLUSH_S = 0.25
 _WELL = frozenset({"success", "cancelled"})
-_MOST = 20_000
+_MOST = 2_000
+_ENOUGH = 500
+"""so many are written without waiting for the quarter of a second to pass"""
+_PATIENCE_S = 2.0
 """lines kept while the output is blocked; more are dropped and counted"""
 
 _encode = msgspec.json.Encoder().encode
@@ -184,6 +188,9 @@ class CallLog:
         self._waiting: list[CallRecord] = []
         self._unpriced: set[tuple[str, str]] = set()
         self._untold = 0
+        self._enough = asyncio.Event()
+        self._written = asyncio.Event()
+        self._stuck = False
         self.dropped = 0
         """lines that were never written, because nobody took those before them"""
 
@@ -193,20 +200,38 @@ class CallLog:
             self._untold += 1
         else:
             self._waiting.append(record)
+            if len(self._waiting) >= _ENOUGH:
+                self._enough.set()
+
+    async def room(self) -> None:
+        """Returns when more may be added. Nobody waits for an output that nobody takes: then lines are dropped."""
+        if len(self._waiting) < _MOST // 2 or self._stuck:
+            return
+        self._written.clear()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._written.wait()
+        except TimeoutError:
+            self._stuck = True
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await asyncio.sleep(_FLUSH_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FLUSH_S):
+                    await self._enough.wait()
             await self.flush()
 
     async def flush(self) -> None:
         """Writes what is waiting in one go."""
         # Taken here and not in the thread: nothing may be added to what is being written.
         waiting, self._waiting = self._waiting, []
+        self._enough.clear()
         untold, self._untold = self._untold, 0
         if waiting:
             await asyncio.to_thread(self._put, waiting, untold)
+            self._stuck = False
+            self._written.set()
 
     def _put(self, records: Sequence[CallRecord], untold: int) -> None:
         if self._style == "json":
