@@ -126,3 +126,10 @@ def test_labels_are_escaped_and_gauges_grouped() -> None:
     assert samples["litellm_spend_metric_total"][0].labels["api_key_alias"] == 'a"b\\c\nd'
     assert [s.value for s in samples["x_up"]] == [1, 0]
     assert metrics.render(gauges).count(b"# TYPE x_up gauge") == 1
+
+
+def test_gauges_have_an_end_too_and_what_is_left_out_is_told() -> None:
+    metrics = Metrics(Rules(max_series=3))
+    samples = _samples(metrics, *(Gauge("budget", "Left.", {"key": str(n)}, n) for n in range(5)))
+    assert [sample.labels["key"] for sample in samples["budget"]] == ["0", "1", "2"]
+    assert samples["wayport_metrics_left_out"][0].value == 2

@@ -6,6 +6,7 @@ What must stay true: nothing here is on the way of a call, and a mistake in one 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,18 +257,17 @@ class Observing:
             yield Gauge("wayport_shared_limits_up", "Whether limits are shared with other nodes.", {}, int(shared))
         yield Gauge("wayport_tail_watchers", "Who watches the live tail.", {}, self.tail.watchers)
         yield from gauges.of_callbacks(self.callbacks)
-        yield from gauges.of_rates(self._limits(), names=self._names, now_s=self._clock.steady_s())
 
     async def stored_gauges(self) -> list[Gauge]:
-        """Of budgets, users and teams; nothing while the database is away."""
-        try:
+        """Of users, teams and budgets, nothing of these while the database is away; and of limits."""
+        found: list[Gauge] = []
+        with suppress(Unavailable):
             held, counts = await self._holdings.all(), await self._holdings.counts()
             await self._name()
-        except Unavailable:
-            return []
-        now_s = self._clock.now_s()
-        found = gauges.of_budgets(held, now_s=now_s, end_users=self._end_users)
-        return [*found, *gauges.of_counts(counts, self._names)]
+            found += gauges.of_counts(counts, self._names)
+            found += gauges.of_budgets(held, now_s=self._clock.now_s(), end_users=self._end_users)
+        found += gauges.of_rates(self._limits(), names=self._names, now_s=self._clock.steady_s())
+        return found
 
 
 def _notifier(settings: Settings, clock: Clock) -> "Notifier | None":

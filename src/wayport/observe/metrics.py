@@ -59,6 +59,8 @@ class Metrics:
         self._emails: Mapping[str, str] = {}
         self.overflowed = 0
         """values that were counted as `other`"""
+        self.left_out = 0
+        """gauges beyond `max_series`, when it was last rendered"""
 
     @property
     def series(self) -> int:
@@ -142,9 +144,15 @@ class Metrics:
                 lines += _head(histogram.name, histogram.help, "histogram")
                 for key, buckets in found.items():
                     lines += _histogram(histogram, key, buckets)
-        lines += _gauges([*gauges, *self._own()])
+        lines += _gauges([*self._shown(gauges), *self._own()])
         lines.append("")
         return "\n".join(lines).encode()
+
+    def _shown(self, gauges: Iterable[Gauge]) -> list[Gauge]:
+        """As many as there may be series: there can be a budget for each of a million keys."""
+        found = list(gauges)
+        self.left_out = max(0, len(found) - self._rules.max_series)
+        return found[: self._rules.max_series]
 
     def _capture_rates(self) -> Iterable[Gauge]:
         """Of the calls that went well, the share whose cost is known, by provider."""
@@ -163,6 +171,7 @@ class Metrics:
     def _own(self) -> Iterable[Gauge]:
         yield from self._capture_rates()
         yield Gauge("wayport_metrics_series", "Series that are kept.", {}, self._series)
+        yield Gauge("wayport_metrics_left_out", "Gauges beyond `max_series`, which are not shown.", {}, self.left_out)
         yield Gauge(
             "wayport_metrics_overflow_total",
             "Values counted under `other`, because there were too many series.",

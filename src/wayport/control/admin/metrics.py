@@ -29,9 +29,11 @@ def routes(parts: Parts) -> APIRouter:
                 await parts.callers.admin(request)
         # First, as they renew the names that the others are told by.
         stored = await observing.stored_gauges()
+        gauges = [*observing.gauges()]
         with suppress(Unavailable):
-            stored += await provider_budgets.gauges(parts)
-        gauges = [*observing.gauges(), *stored]
+            gauges += await provider_budgets.gauges(parts)
+        # Last: of these there may be more than are shown.
+        gauges += stored
         return Response(observing.metrics.render(gauges), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @router.get("/health/readiness/details", summary="Ready, and how callbacks, database and journal are doing")
