@@ -5,17 +5,23 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from msgspec import structs
+from tests.fakes.control_process import until
 from tests.fakes.databases import opened
 from tests.routing.places import deployment
 
+from wayport.control.client import SocketControl
 from wayport.control.leases import InProcess, Lessor
+from wayport.control.server import ControlServer
+from wayport.control.sockets import listen
 from wayport.core.clock import SystemClock
 from wayport.core.ids import random_hex
 from wayport.core.record import CallRecord
+from wayport.core.tasks import Tasks
 from wayport.ledger.windows import Windows, add, adding
 from wayport.pipeline.target_budgets import TargetBudgets
 from wayport.routing.health import Health
-from wayport.routing.snapshot import Model, Snapshot, TargetBudget
+from wayport.routing.snapshot import CLIENTS_OWN, OWN_MARK, Model, Snapshot, TargetBudget, UpstreamCredential
 from wayport.storage.address import read_address
 from wayport.storage.database import Database
 from wayport.storage.postgres_counters import PostgresCounters
@@ -58,6 +64,55 @@ class Node:
         self.budgets.charge(record, A)
         async with self.database.write() as connection:
             await add(connection, adding(self.database), [record], now_s=0)
+
+
+async def test_workers_of_one_node_learn_of_each_other_again_and_again_over_the_socket(tmp_path: Path) -> None:
+    """Whoever asks second, or later, is answered as whoever asked first."""
+    clock, path = SystemClock(), tmp_path / "control.sock"
+    async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(Tasks())
+        server = ControlServer(tasks=tasks, snapshot=b"")
+        server.lease_from(Lessor(clock=clock), _nobody)
+        await server.listen(listen(path))
+        stack.push_async_callback(server.close)
+        workers: list[TargetBudgets] = []
+        for number in range(2):
+            control = SocketControl(
+                str(path), worker=number, on_snapshot=lambda _: None, on_invalidated=lambda _: None, writer=f"w{number}"
+            )
+            tasks.start(control.run(), name="control")
+            await _connected(server, number + 1)
+            workers.append(TargetBudgets(control, Health(), clock=clock, lease_holder=f"w{number}"))
+            workers[-1].take(FACTS)
+        one, two = workers
+        for worker in (one, two, one):
+            await worker.look()
+            assert worker._health.blocked(A, clock.steady_s()) is None
+        one.charge(CallRecord(call_id="c", started_s=0, ended_s=0, cost_nano_usd=3 * DOLLAR), A)
+        await one.look()
+        await two.look()
+        assert two._health.blocked(A, clock.steady_s()) is not None
+
+
+async def _connected(server: ControlServer, count: int) -> None:
+    await until(lambda: len(server.workers) == count)
+
+
+def test_who_pays_with_a_credential_of_its_own_spends_nothing_of_the_operators_and_is_not_held_by_it() -> None:
+    clock, health = SystemClock(), Health()
+    budgets = TargetBudgets(InProcess(Lessor(clock=clock), "w"), health, clock=clock, closed=False)
+    budgets.take(FACTS)
+    brought = UpstreamCredential(reference=f"{CLIENTS_OWN}1", value="k")
+    own = structs.replace(A, id=f"{A.id}{OWN_MARK}1", credential=brought)
+    budgets.charge(CallRecord(call_id="c", started_s=0, ended_s=0, cost_nano_usd=9 * DOLLAR), own)
+    assert not health.shut
+    budgets.charge(CallRecord(call_id="d", started_s=0, ended_s=0, cost_nano_usd=9 * DOLLAR), A)
+    assert health.blocked(A, clock.steady_s()) is not None
+    assert health.blocked(own, clock.steady_s()) is None
+
+
+async def _nobody(*_: object) -> None:
+    return None
 
 
 @pytest.mark.parametrize("kind", ["redis", "postgresql"])

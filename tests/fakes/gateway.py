@@ -42,8 +42,9 @@ MASTER_KEY = "sk-test-master-key-0123456789"
 class Records(list[CallRecord]):
     """The journal of a test: keeps records as they would be read back."""
 
-    def append(self, record: CallRecord) -> None:
+    def append(self, record: CallRecord) -> bool:  # type: ignore[override]  # a list that is a journal
         super().append(msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=CallRecord))
+        return True
 
 
 @dataclass

@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import errno
 import os
 import random
 import signal
@@ -386,6 +387,42 @@ async def test_calls_under_way_cost_their_reservation_when_their_process_dies(
         assert await _spent(database) == {"a" * 64: (11_000, 3)}
         assert drain.state.abandoned == 1
         assert list((root / "n-0").iterdir()) == []
+
+
+async def test_calls_under_way_that_cannot_be_read_now_are_not_cleared_away(
+    address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "spool"
+    spool = _spool(root / "n-0")
+    assert spool.opens is not None
+    record = call_record()
+    spool.opens.open(_packed(_opening(record)))
+    spool.close()
+
+    def fails(_: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with opened(address) as database:
+        drain = _drain(root, database)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", fails)
+            await drain.step()
+        await drain.step()
+        assert await _logged(database) == {record.call_id: 9000}
+
+
+async def test_more_calls_under_way_than_a_statement_takes_are_charged(address: Address, tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    for _ in range(3):
+        spool = _spool(root / "n-0")
+        assert spool.opens is not None
+        for _ in range(4_000):
+            assert spool.opens.open(_packed(_opening(call_record())))
+        spool.close()
+    async with opened(address) as database:
+        drain = _drain(root, database)
+        await drain.step()
+        assert drain.state.abandoned == 12_000
 
 
 async def test_a_living_writers_open_calls_wait(address: Address, tmp_path: Path) -> None:

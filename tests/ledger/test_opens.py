@@ -4,10 +4,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.fakes.manual_clock import ManualClock
 from tests.fakes.records import call_record
 
 from wayport.core.record import CallRecord
 from wayport.ledger import opens
+from wayport.ledger.journal import Spool
 from wayport.ledger.opens import SLOT_BYTES, OpenCalls, read_open
 
 
@@ -47,6 +49,21 @@ def test_where_there_is_no_room_it_says_so(tmp_path: Path) -> None:
     assert calls.open(_packed("two"))
     assert calls.open(_packed("three")) == 0, "more calls than places"
     assert _ids(tmp_path / "w.open") == {"one", "two"}
+
+
+def test_a_place_that_was_taken_is_brought_to_the_disk_though_nothing_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    spool = Spool(tmp_path, clock=ManualClock(), sync="os")
+    assert spool.opens is not None
+    monkeypatch.setattr("os.fdatasync", synced.append)
+    spool.sync_now()
+    synced.clear()
+    spool.opens.open(_packed("one"))
+    spool.sync_now()
+    spool.sync_now()
+    assert len(synced) == 1
 
 
 @pytest.mark.parametrize("wrong", [b"", b"something else entirely"])

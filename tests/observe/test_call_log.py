@@ -1,6 +1,7 @@
 """One line for each call; what it cost is a figure or null, and a model without a price is told once."""
 
 import asyncio
+import errno
 import json
 import threading
 from typing import Any
@@ -110,3 +111,23 @@ async def test_an_output_that_nobody_takes_is_waited_for_once(monkeypatch: pytes
         assert log.dropped > 0
         released.set()
         running.cancel()
+
+
+async def test_an_output_that_fails_once_takes_lines_again() -> None:
+    out: list[bytes] = []
+    full = [True]
+
+    def write(lines: bytes) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        out.append(lines)
+
+    log = CallLog(write=write)
+    log.add(call_record())
+    await log.flush()
+    assert log.dropped == 1
+    full.clear()
+    log.add(call_record())
+    lines = await written(log, out)
+    assert [line["event"] for line in lines] == ["call", "log_lines_dropped"]
+    assert lines[1]["count"] == 1

@@ -1,12 +1,20 @@
 """The record of a call: what calls of a kind share is worked out once, what is a call's own never leaks into another."""
 
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from msgspec import structs
 from tests.fakes.gateway import gateway
+from tests.fakes.manual_clock import ManualClock
 
+from wayport.access.principal import Principal
 from wayport.core.record import CallRecord
+from wayport.dialects.registry import DIALECTS
+from wayport.pipeline.call import began
+from wayport.pipeline.settle import Settlement
+from wayport.routing.traces import Traces
 
 CONFIG = "implicit_models: true"
 ASK: dict[str, Any] = {"model": "wayport/echo", "messages": [{"role": "user", "content": "Hello"}]}
@@ -32,5 +40,32 @@ class _Keeps:
     def __init__(self, kept: list[CallRecord]) -> None:
         self._kept = kept
 
-    def append(self, record: CallRecord) -> None:
+    def append(self, record: CallRecord) -> bool:
         self._kept.append(record)
+        return True
+
+
+class _Places:
+    def __init__(self) -> None:
+        self.closed: list[int] = []
+
+    def close(self, slot: int) -> None:
+        self.closed.append(slot)
+
+
+class _Full:
+    def append(self, _: CallRecord) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_call_whose_end_could_not_be_kept_stays_among_those_under_way(*, kept: bool) -> None:
+    """It costs what was reserved when the process ends, and not nothing."""
+    places = _Places()
+    settle = Settlement(journal=_Keeps([]) if kept else _Full(), traces=Traces(), clock=ManualClock(), under_way=places)
+    client: Any = SimpleNamespace(body=b"{}", client=("127.0.0.1", 1), bytes_out=0, header=lambda _: None)
+    call = began(client, DIALECTS["openai_chat"], call_id="c", operation="chat", route="/", started_s=0.0, steady_s=0.0)
+    call.principal = Principal(kind="master")
+    call.open_slot = 7
+    settle(call)
+    assert places.closed == ([7] if kept else [])

@@ -269,3 +269,25 @@ async def test_another_refusal_ends_the_wait() -> None:
     with pytest.raises(Exception, match="left alone"):
         await waiting
     assert lines.count == 0
+
+
+async def test_who_waits_for_one_region_keeps_nobody_from_another() -> None:
+    opener = Door()
+    async with Upstream(opener) as upstream:
+        text = f"""
+providers:
+  up: {{api_base: {upstream.url}/v1, api_key: k}}
+models:
+  m: [{{model: up/a, max_parallel: 1, region: eu}}, {{model: up/b, max_parallel: 1, region: us}}]
+router: {{num_retries: 0, queue: {{wait_s: 20}}}}
+"""
+        async with gateway(text) as wayport:
+            calls = [asking(wayport, "eu 1", allowed_model_region="eu")]
+            await until_asked(opener, 1)
+            calls.append(asking(wayport, "eu 2", allowed_model_region="eu"))
+            await until_waiting(wayport, 1)
+            calls.append(asking(wayport, "us", allowed_model_region="us"))
+            await until_asked(opener, 2)
+            assert opener.asked == ["eu 1", "us"]
+            opener.let(3)
+            assert [(await call).status_code for call in calls] == [200, 200, 200]

@@ -159,13 +159,18 @@ class Observing:
     async def _follow(self) -> None:
         kept_s = self._clock.steady_s()
         while True:
-            await self.call_log.room()
-            seen = self.look()
-            now_s = self._clock.steady_s()
-            if now_s >= kept_s + _KEEP_S:
-                kept_s = now_s
-                self._live.acknowledge()
-                clear_away(self._root, self._followers)
+            seen = 0
+            try:
+                await self.call_log.room()
+                seen = self.look()
+                now_s = self._clock.steady_s()
+                if now_s >= kept_s + _KEEP_S:
+                    kept_s = now_s
+                    self._live.acknowledge()
+                    clear_away(self._root, self._followers)
+            except Exception:  # border: one look. The next one may find the files well again.
+                log.exception("calls could not be followed")
+                await asyncio.sleep(_KEEP_S)
             await asyncio.sleep(0 if seen >= _BATCH else LOOK_S)
 
     def look(self) -> int:

@@ -291,8 +291,9 @@ class ControlServer:
         worker = self._workers.get(connection)
         if worker is None:
             return
-        # Where nothing has to be waited for, statements hold at once and in the order in which they came.
-        if not (self._lessor.done() and self._lessor.result().state(worker.writer, message.claim)):
+        # Where nobody waits for an answer, statements hold at once and in the order in which they came.
+        at_once = not message.id and self._lessor.done()
+        if not (at_once and self._lessor.result().state(worker.writer, message.claim)):
             self._tasks.start(self._answer_claim(connection, worker.writer, message), name="lease")
 
     async def _answer_claim(self, connection: Connection, writer: str, message: Claimed) -> None:

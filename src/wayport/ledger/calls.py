@@ -27,6 +27,9 @@ Scope = Literal["key", "user", "team", "team_member", "project", "organization",
 """who may hold spend"""
 
 
+_MOST_IDS = 5_000
+
+
 class Opened(NamedTuple):
     """An opening record and the process that wrote it."""
 
@@ -69,7 +72,11 @@ class CallLog:
         """Keeps opening records until their closing ones come. One whose call is already logged is passed over."""
         if not opened:
             return
-        logged = set(await connection.scalars(_LOGGED, {"ids": list(opened)}))
+        ids = list(opened)
+        logged: set[str] = set()
+        # The workers of a node may have died together, with more calls under way than a statement takes parameters.
+        for at in range(0, len(ids), _MOST_IDS):
+            logged.update(await connection.scalars(_LOGGED, {"ids": ids[at : at + _MOST_IDS]}))
         rows = [
             {"call_id": call_id, "writer": opening.writer, "record": _pack(opening.record)}
             for call_id, opening in opened.items()
@@ -80,7 +87,8 @@ class CallLog:
 
     async def close(self, connection: AsyncConnection, call_ids: Sequence[str]) -> None:
         """Forgets opening records whose closing ones are written."""
-        await connection.execute(_FORGET, {"ids": list(call_ids)})
+        for at in range(0, len(call_ids), _MOST_IDS):
+            await connection.execute(_FORGET, {"ids": list(call_ids[at : at + _MOST_IDS])})
 
     async def abandon(self, connection: AsyncConnection, writer: str) -> int:
         """Charges what a dead writer had opened and not closed, each call at its reservation; returns how many."""

@@ -230,8 +230,9 @@ class Drain:
                 batch.finished.append(segment)
                 finished += 1
             if not living and finished == len(own):
-                batch.dead.append(Writer(directory, writer))
+                # First: what cannot be read now must not be cleared away with the writer.
                 under_way = read_open(directory / f"{writer}{OPEN}")
+                batch.dead.append(Writer(directory, writer))
                 batch.opening |= {record.call_id: Opened(writer, record) for record in under_way}
 
     def _gather_segment(self, segment: Path, writer: str, positions: dict[str, int], batch: Batch) -> bool:

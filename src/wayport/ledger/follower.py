@@ -95,6 +95,8 @@ class Follower:
             return self._state.positions.get(segment.stem, 0) >= segment.stat().st_size
         except FileNotFoundError:
             return True
+        except OSError:
+            return False
 
     def backlog_bytes(self) -> int:
         """How much it has not been told of."""
@@ -117,7 +119,7 @@ class Follower:
 def segments(root: Path) -> list[Path]:
     """Every segment below `root`, drained or not, oldest first within each writer."""
     found: list[Path] = []
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         for directory in root.iterdir():
             with suppress(OSError), os.scandir(directory) as entries:
                 found += [Path(entry.path) for entry in entries if entry.name.endswith((SEGMENT, DONE))]

@@ -99,8 +99,11 @@ class Spool:
             self._thread = threading.Thread(target=self._sync_often, name="spool-sync", daemon=True)
             self._thread.start()
 
-    def append(self, record: CallRecord) -> None:
-        """Writes one record. When it returns, the end of this process (`kill -9`, too) cannot lose it."""
+    def append(self, record: CallRecord) -> bool:
+        """Writes one record. When it returns, the end of this process (`kill -9`, too) cannot lose it.
+
+        False: it could not be kept, which is counted.
+        """
         try:
             payload = self._encode(record)
         except (ValueError, TypeError, OverflowError):
@@ -108,7 +111,7 @@ class Spool:
             salvaged = _salvaged(record)
             if salvaged is None:
                 self._lose(record, "the record cannot be encoded")
-                return
+                return False
             payload = self._encode(salvaged)
         length = len(payload)
         frame = FRAME.pack(length, checksum(payload, length)) + payload
@@ -116,7 +119,7 @@ class Spool:
             self._rotate()
             if self._fd < 0:
                 self._lose(record, None)
-                return
+                return False
         try:
             written = os.write(self._fd, frame)
             if written != len(frame):
@@ -125,16 +128,17 @@ class Spool:
                 else:
                     self._take_back()
                 self._lose(record, "the disk is full")
-                return
+                return False
             if self._sync == "always":
                 os.fdatasync(self._fd)
         except OSError as error:
             self._abandon()
             self._lose(record, error.strerror or str(error))
-            return
+            return False
         self._position += written
         self._appended += 1
         self._appended_bytes += written
+        return True
 
     def refusing(self) -> bool:
         """Whether calls on a budget must be turned away because their cost could not be kept (`on_full: refuse`)."""
@@ -186,11 +190,11 @@ class Spool:
         if fd >= 0 and state != self._synced:
             self._fdatasync(fd)
             self._synced = state
-            if self.opens is not None:
-                try:
-                    self.opens.sync()
-                except OSError as error:
-                    self._sync_failed(error)
+        if self.opens is not None:
+            try:
+                self.opens.sync()
+            except OSError as error:
+                self._sync_failed(error)
 
     def _sync_often(self) -> None:
         while not self._closed.wait(_SYNC_INTERVAL_S):

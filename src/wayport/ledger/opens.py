@@ -47,6 +47,7 @@ class OpenCalls:
             os.close(self._fd)
             path.unlink(missing_ok=True)
             raise
+        self.unsynced = False
         # The lowest first, and the last one left is the next one taken: few pages are ever touched.
         self._free = list(range(slots * SLOT_BYTES, 0, -SLOT_BYTES))
 
@@ -57,6 +58,7 @@ class OpenCalls:
             return 0
         slot = self._free.pop()
         self._pages[slot : slot + FRAME_BYTES + length] = FRAME.pack(length, checksum(payload, length)) + payload
+        self.unsynced = True
         return slot
 
     def close(self, slot: int) -> None:
@@ -65,8 +67,11 @@ class OpenCalls:
         self._free.append(slot)
 
     def sync(self) -> None:
-        """Brings the slots to the disk. Raises `OSError`."""
-        os.fdatasync(self._fd)
+        """Brings the slots to the disk, if one was taken since. Raises `OSError`."""
+        if self.unsynced:
+            # What is taken from here on is for the next time.
+            self.unsynced = False
+            os.fdatasync(self._fd)
 
     def let_go(self) -> None:
         self._pages.close()

@@ -1,6 +1,7 @@
 """One structured line per call, written in batches by the control process. No bodies, no secrets."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,10 +17,13 @@ from wayport.core.record import CallRecord
 _FLUSH_S = 0.25
 _WELL = frozenset({"success", "cancelled"})
 _MOST = 2_000
+"""lines kept while the output is blocked; more are dropped and counted"""
 _ENOUGH = 500
 """so many are written without waiting for the quarter of a second to pass"""
 _PATIENCE_S = 2.0
-"""lines kept while the output is blocked; more are dropped and counted"""
+"""how long the reading of calls waits for the output"""
+
+log = logging.getLogger("wayport.observe")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -228,10 +232,17 @@ class CallLog:
         waiting, self._waiting = self._waiting, []
         self._enough.clear()
         untold, self._untold = self._untold, 0
-        if waiting:
+        if not waiting:
+            return
+        try:
             await asyncio.to_thread(self._put, waiting, untold)
-            self._stuck = False
-            self._written.set()
+        except (OSError, ValueError) as error:
+            # A full disk behind the output, or nobody at its other end: later lines may find it well again.
+            self.dropped += len(waiting)
+            self._untold += len(waiting) + untold
+            log.warning("log lines are lost", extra={"lines": len(waiting), "error": str(error)})
+        self._stuck = False
+        self._written.set()
 
     def _put(self, records: Sequence[CallRecord], untold: int) -> None:
         if self._style == "json":

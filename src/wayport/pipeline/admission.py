@@ -23,7 +23,7 @@ _ACCOUNTS = 20_000
 
 
 class Spool(Protocol):
-    def append(self, record: CallRecord) -> None: ...
+    def append(self, record: CallRecord) -> bool: ...
 
 
 class Under(Protocol):

@@ -16,7 +16,7 @@ Whose = Literal["all", "keys"]
 
 
 class Journal(Protocol):
-    def append(self, record: CallRecord) -> None: ...
+    def append(self, record: CallRecord) -> bool: ...
 
 
 class Kept:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from wayport.pipeline.bodies import Kept
 
 
+PROBES_ROUTE = "/health"
+"""of the calls that ask whether a deployment answers"""
+
+
 class Client(Protocol):
     """Who asked: gives the request's bytes and takes the answer's. See server/exchange.py."""
 

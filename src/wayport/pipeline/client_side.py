@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from wayport.core.errors import BadRequest
 from wayport.pipeline.call import Call
 from wayport.providers.provider import AuthStyle
-from wayport.routing.snapshot import CLIENTS_OWN, Deployment, UpstreamCredential
+from wayport.routing.snapshot import CLIENTS_OWN, OWN_MARK, Deployment, UpstreamCredential
 from wayport.routing.table import Found
 from wayport.upstream.faults import TransportFault
 from wayport.upstream.media import public
@@ -157,7 +157,7 @@ def _is_vouched_for(deployment: Deployment, own: Own) -> bool:
 def _with(deployment: Deployment, own: Own, address: str) -> Deployment:
     # Breakers, limits and lessons of the operator's own deployment are not a client's to trip.
     told = hashlib.sha256(f"{own.key}\0{own.base}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    changed = replace(deployment, id=f"{deployment.id}~{told}")
+    changed = replace(deployment, id=f"{deployment.id}{OWN_MARK}{told}")
     if own.base:
         changed = replace(
             changed,
@@ -167,7 +167,12 @@ def _with(deployment: Deployment, own: Own, address: str) -> Deployment:
         )
         if not _is_vouched_for(deployment, own):
             changed = replace(
-                changed, credential=UpstreamCredential(), auth=AuthStyle(where="none"), headers={}, tls=None, missing=()
+                changed,
+                credential=UpstreamCredential(reference=CLIENTS_OWN + told),
+                auth=AuthStyle(where="none"),
+                headers={},
+                tls=None,
+                missing=(),
             )
     if own.key:
         auth = deployment.auth if deployment.auth.where != "none" else AuthStyle()

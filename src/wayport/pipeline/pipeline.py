@@ -46,6 +46,9 @@ log = logging.getLogger("wayport.pipeline")
 _ANTHROPICS_OVERLOAD = 529
 """a status that only its own clients act on"""
 
+_NAME_CHARS = 1024
+"""of a model's name: longer ones are in no list, and records keep it"""
+
 _MODES = {"embeddings": "embedding", "completions": "chat"}
 """which models can serve an operation, where the client leaves the choice to us"""
 
@@ -227,6 +230,9 @@ def read_envelope(call: Call) -> None:
             raise BadRequest("`model` must be a string.", param="model") from None
         if not call.model_asked:
             raise BadRequest("`model` is empty: name one of those that GET /v1/models lists.", param="model")
+        if len(call.model_asked) > _NAME_CHARS:
+            call.model_asked = call.model_asked[:_NAME_CHARS]
+            raise BadRequest(f"`model` is longer than {_NAME_CHARS} characters.", param="model")
     if not call.stream:
         stream = fields.get("stream")
         if stream is not None:

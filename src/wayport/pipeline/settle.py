@@ -14,7 +14,7 @@ from wayport.core.record import AttemptRecord, CallRecord, Status
 from wayport.core.secret import mask
 from wayport.core.usage import Usage, plausible
 from wayport.ledger.pricing import cost
-from wayport.pipeline.call import Call
+from wayport.pipeline.call import PROBES_ROUTE, Call
 from wayport.pipeline.target_budgets import TargetBudgets
 from wayport.routing.snapshot import Deployment
 
@@ -24,7 +24,9 @@ _KINDS = 1024
 
 
 class Journal(Protocol):
-    def append(self, record: CallRecord) -> None: ...
+    def append(self, record: CallRecord) -> bool:
+        """False: it could not be kept."""
+        ...
 
 
 class UnderWay(Protocol):
@@ -90,9 +92,9 @@ class Settlement:
             self._charge(call, record)
         if self._targets is not None and self._targets.any:
             self._targets.charge(record, deployment)
-        if self._journal is not None:
-            self._journal.append(record)
-        if call.open_slot and self._under_way is not None:
+        kept = self._journal is None or self._journal.append(record)
+        if call.open_slot and kept and self._under_way is not None:
+            # Where its end could not be kept, its beginning stays: it costs what was reserved when this process ends.
             self._under_way.close(call.open_slot)
         self._traces.add(record)
 
@@ -183,6 +185,9 @@ class Settlement:
             if deployment.price is not None:
                 record.price_source = deployment.price.source
                 record.price_version = deployment.price.version
+        if deployment is None or deployment.clients_own or call.route == PROBES_ROUTE:
+            # Seen once: what a refused client wrote, what it brought with it, what a probe made up.
+            return record
         if len(self._kinds) >= _KINDS:
             self._kinds.clear()
         # The two stay alive with it, so that no others can come by their identities.

@@ -19,7 +19,7 @@ from wayport.core.lease import Claim
 from wayport.core.money import usd_text
 from wayport.core.record import CallRecord
 from wayport.routing.health import Blocked, Health
-from wayport.routing.snapshot import Deployment, Snapshot, TargetBudget
+from wayport.routing.snapshot import OWN_MARK, Deployment, Snapshot, TargetBudget
 
 log = logging.getLogger("wayport.pipeline")
 
@@ -97,13 +97,13 @@ class TargetBudgets:
     # ------------------------------------------------------------------------------------------------------ counting
     def charge(self, record: CallRecord, deployment: Deployment | None) -> None:
         """Counts what a call has cost where it was spent, and notes that on its record. Contains no await."""
-        if deployment is not None and record.cost_nano_usd:
+        if deployment is not None and record.cost_nano_usd and not deployment.clients_own:
             own = deployment.budget.counter if deployment.budget is not None else ""
             self._add(record, (own, f"provider:{deployment.provider}"), record.cost_nano_usd)
         if record.wasted_nano_usd:
             abandoned = record.attempts if record.cost_nano_usd is None else record.attempts[:-1]
             for attempt in abandoned:
-                if attempt.cost_nano_usd:
+                if attempt.cost_nano_usd and OWN_MARK not in attempt.deployment:
                     whose = (f"deployment:{attempt.deployment}", f"provider:{attempt.provider}")
                     self._add(record, whose, attempt.cost_nano_usd)
 

@@ -16,7 +16,7 @@ from wayport.routing.group import Candidate, Group
 from wayport.routing.health import Blocked, Health
 from wayport.routing.live import LiveStates
 from wayport.routing.needs import NOTHING, Needs
-from wayport.routing.snapshot import Deployment, RouterPolicy
+from wayport.routing.snapshot import OWN_MARK, Deployment, RouterPolicy
 from wayport.routing.strategies import SHORT, Strategy, makers
 from wayport.routing.strategies.strategy import View
 from wayport.routing.table import Found
@@ -26,6 +26,10 @@ _TELL_SCORES_OF = 12
 _DEFAULT = "simple-shuffle"
 _FOR_POOLS = "power-of-two"
 _FOR_AUTO = "cost-based-routing"
+
+
+Line = tuple[str, str, tuple[str, ...], str]
+"""model, region, tags, and whose it is where it is nobody else's"""
 
 
 class Asking(Protocol):
@@ -105,9 +109,9 @@ class Chooser:
         health: Health,
         lives: LiveStates,
         affinity: Affinity,
-        waiting: Mapping[str, object] = MappingProxyType({}),
+        waiting: Mapping[Line, object] = MappingProxyType({}),
     ) -> None:
-        """`waiting`: models that calls wait for already."""
+        """`waiting`: lines that calls stand in already."""
         self.waiting = waiting
         self.random = random
         self.health = health
@@ -121,6 +125,18 @@ class Chooser:
         if group is None or group.lives is not self.lives:
             group = found.group = Group(found.model, found.deployments, self.lives)
         return group
+
+    def line(self, found: Found, ask: Ask) -> Line:
+        """Where a call waits for its turn: with those that can be served by the same deployments, and no others."""
+        asking = ask.asking
+        tags = tuple(asking.tags()) if ask.policy.tag_filtering and self.group(found).tagged else ()
+        own = ""
+        if found.auto:
+            # What its key may use and what it needs is its own.
+            own = str(id(asking))
+        elif found.deployments and OWN_MARK in found.deployments[0].id:
+            own = found.deployments[0].id
+        return found.name, ask.wishes.region or "", tags, own
 
     def only(self, found: Found, wishes: Wishes) -> Candidate | None:
         """The one deployment there is, where nothing needs to be looked at."""
@@ -145,7 +161,7 @@ class Chooser:
         if found.auto:
             able = _of_all(able, ask, choice.removed, priced=name == "cost-based-routing")
         able = _fitting(able, group, ask, choice)
-        if self.waiting and not ask.turn and found.name in self.waiting:
+        if self.waiting and not ask.turn and self.line(found, ask) in self.waiting:
             choice.removed.update({candidate.deployment.id: "others wait already" for candidate in able})
             choice.full_for_s = 0.0
             return choice

@@ -14,7 +14,7 @@ from msgspec import Struct
 from wayport.core.errors import Fault, FaultClass
 from wayport.core.secret import mask
 from wayport.routing.news import Rest, Scope
-from wayport.routing.snapshot import CLIENTS_OWN, Deployment
+from wayport.routing.snapshot import Deployment
 
 _OF_CREDENTIAL: frozenset[FaultClass] = frozenset({"authentication", "permission", "quota"})
 _OF_DEPLOYMENT: frozenset[FaultClass] = frozenset({"server", "overloaded", "connect", "timeout", "cut", "malformed"})
@@ -148,6 +148,9 @@ class Health:
         return self._spent(deployment, now_s) or self._resting(deployment, now_s) or self._shut(deployment.id, now_s)
 
     def _spent(self, deployment: Deployment, now_s: float) -> Blocked | None:
+        if deployment.clients_own:
+            # It is not the operator's money.
+            return None
         budget = deployment.budget
         own = None if budget is None else self._shut(budget.counter, now_s)
         return own or self._shut(f"provider:{deployment.provider}", now_s)
@@ -381,7 +384,7 @@ class Health:
 
 def _model_of(deployment: Deployment) -> tuple[str, str]:
     # What a client's own credential may not see, ours may.
-    own = deployment.credential.reference.startswith(CLIENTS_OWN)
+    own = deployment.clients_own
     return deployment.id if own else deployment.base_url, deployment.upstream_model
 
 

@@ -1,4 +1,5 @@
-"""Calls that wait for a place, where every deployment of a model has as many as it takes: one line for each model.
+"""Calls that wait for a place, where every deployment that could serve them has as many calls as it takes: one line for
+each model, and within it for each choice of its deployments (region, tags, a client's own credential).
 
 What must stay true: nobody is passed over but for a more urgent call; a wait ends, by its turn, by its time or with its
 client; who leaves, for whatever reason, lets the next one look.
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from wayport.core.clock import Clock
 from wayport.core.errors import RateLimited
 from wayport.core.record import Decision
+from wayport.routing.choice import Line
 from wayport.routing.plan import Plan, Step
 from wayport.routing.refusals import FULL
 
@@ -33,12 +35,12 @@ class _Place:
 
 class Lines:
     def __init__(self) -> None:
-        self._lines: dict[str, list[_Place]] = {}
+        self._lines: dict[Line, list[_Place]] = {}
         self._number = 0
 
     @property
-    def waiting(self) -> Mapping[str, object]:
-        """Models that somebody waits for: whoever comes stands behind."""
+    def waiting(self) -> Mapping[Line, object]:
+        """Those that somebody stands in: whoever comes stands behind."""
         return self._lines
 
     @property
@@ -54,8 +56,8 @@ class Lines:
         """The first step of a call that was refused, when it is its turn. Raises the refusal that it comes to."""
         if refused.code != FULL or plan.patience_s <= 0:
             raise refused
-        name, rules = plan.found.name, plan.queue
-        line = self._lines.get(name, [])
+        name, where, rules = plan.found.name, plan.line, plan.queue
+        line = self._lines.get(where, [])
         if len(line) >= rules.length:
             raise RateLimited(
                 f"Every deployment of `{name}` has as many calls as it takes, and {len(line)} wait already.",
@@ -64,22 +66,21 @@ class Lines:
             )
         self._number += 1
         place = _Place(plan.wishes.priority or rules.priority, self._number)
-        self._lines[name] = line
+        self._lines[where] = line
         insort(line, place)
         try:
-            return await self._wait(plan, refused, clock, place)
+            return await self._wait(plan, refused, clock, place, line)
         finally:
             line.remove(place)
             if line:
                 line[0].event.set()
             else:
-                del self._lines[name]
+                del self._lines[where]
 
-    async def _wait(self, plan: Plan, refused: RateLimited, clock: Clock, place: _Place) -> Step:
+    async def _wait(self, plan: Plan, refused: RateLimited, clock: Clock, place: _Place, line: list[_Place]) -> Step:
         name = plan.found.name
         since_s = clock.steady_s()
         until_s = min(since_s + plan.patience_s, inf if plan.until_s is None else plan.until_s)
-        line = self._lines[name]
         while True:
             now_s = clock.steady_s()
             again_s = inf

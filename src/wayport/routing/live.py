@@ -4,6 +4,7 @@ State is kept by the deployment's id, so it survives a reload. No I/O; time is g
 """
 
 from wayport.routing.news import Used
+from wayport.routing.snapshot import OWN_MARK
 
 _ALPHA = 0.2
 FORGET_S = 60.0
@@ -164,7 +165,9 @@ class LiveStates:
         state = self._states.get(deployment_id)
         if state is None:
             if len(self._states) >= _MOST:
-                self._states = {key: known for key, known in self._states.items() if known.in_flight}
+                # Those of clients' own credentials come and go; the others stand in groups that keep them.
+                for gone in [key for key, known in self._states.items() if OWN_MARK in key and not known.in_flight]:
+                    del self._states[gone]
             state = self._states[deployment_id] = Live()
         return state
 
@@ -172,6 +175,8 @@ class LiveStates:
         """Of every deployment, what went there through us since this was last asked."""
         found: list[Used] = []
         for deployment_id, state in self._states.items():
+            if OWN_MARK in deployment_id:
+                continue
             requests, tokens = state.untold()
             if requests or tokens:
                 found.append(Used(deployment=deployment_id, requests=requests, tokens=tokens))

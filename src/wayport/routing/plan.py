@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from wayport.core.errors import CredentialMissing, Fault, FaultClass, ModelNotFound, WayportError
 from wayport.core.record import Decision
 from wayport.routing import onward
-from wayport.routing.choice import Ask, Asking, Choice, Chooser
+from wayport.routing.choice import Ask, Asking, Choice, Chooser, Line
 from wayport.routing.group import Candidate, Group
 from wayport.routing.refusals import nobody
 from wayport.routing.retry import FINAL, NOT_AGAIN, backoff_s, retries_for
@@ -231,6 +231,10 @@ class Plan:
         return None
 
     # ----------------------------------------------------------------------------------------------------- waiting
+    @property
+    def line(self) -> Line:
+        return self._chooser.line(self.found, Ask(self._policy, self._asking, self.wishes))
+
     @property
     def queue(self) -> QueuePolicy:
         return self._policy.queue

@@ -19,6 +19,8 @@ from wayport.providers.provider import AuthStyle
 
 CLIENTS_OWN = "client "
 """how the reference of a credential begins that came with a request"""
+OWN_MARK = "~"
+"""stands in the id of a deployment that a client has changed, for itself"""
 
 
 class UpstreamCredential(Struct, kw_only=True, frozen=True):
@@ -101,6 +103,11 @@ class Deployment(Struct, kw_only=True, frozen=True):
     """the only one that may be connected to; empty: whatever the host's name leads to"""
     behaves_like: str = ""
     """the provider whose signer and follow-up questions it has, if not its own"""
+
+    @property
+    def clients_own(self) -> bool:
+        """Whether it is called with a client's credential, or none: not on the operator's account."""
+        return self.credential.reference.startswith(CLIENTS_OWN)
 
 
 def deployment_id(model: str, provider: str, upstream_model: str, credential_reference: str, region: str | None) -> str:

@@ -13,7 +13,7 @@ from wayport.core.probe import Probed
 from wayport.dialects.openai_embeddings import DIALECT as EMBEDDINGS
 from wayport.dialects.registry import DIALECTS
 from wayport.pipeline.bodies import Kept
-from wayport.pipeline.call import began
+from wayport.pipeline.call import PROBES_ROUTE, began
 from wayport.pipeline.pipeline import Pipeline
 from wayport.routing.health import Blocked
 from wayport.routing.routing import Routing
@@ -35,7 +35,7 @@ class Overheard:
     def __init__(self, body: bytes, headers: dict[bytes, bytes] | None = None) -> None:
         self.body = body
         self.query = b""
-        self.path = "/health"
+        self.path = PROBES_ROUTE
         self.gone = False
         self.started = False
         self.bytes_out = 0
@@ -113,7 +113,7 @@ class Probing:
             EMBEDDINGS if embeds else DIALECTS["openai_chat"],
             call_id=worker.new_id(),
             operation="embeddings" if embeds else "chat",
-            route="/health",
+            route=PROBES_ROUTE,
             started_s=worker.clock.now_s(),
             steady_s=worker.clock.steady_s(),
         )

@@ -31,6 +31,10 @@ _PUT = """
 local order, total = KEYS[1], KEYS[2]
 local keep, most, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local bytes = 0
+if redis.call('EXISTS', order) == 0 then
+  -- Forgotten or evicted without the other: what it counted is there no more.
+  redis.call('SET', total, 0)
+end
 for i = 4, #ARGV do
   local name = KEYS[i - 1]
   redis.call('SET', name, ARGV[i], 'EX', keep)
