@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 from tests.fakes.admin import Admin, admin_app, made_key
+from tests.fakes.records import call_record
 
+from wayport.access.gauges import Gauges
 from wayport.access.principal import Budget, Holder, ModelBound, Rate
+from wayport.access.refusals import Compat
 from wayport.core.secret import key_hash
+from wayport.ledger.calls import CallLog
 from wayport.storage.address import Address, read_address
 from wayport.storage.tables import spend
 
@@ -253,3 +257,47 @@ async def test_a_teams_and_an_organisations_lists_bind_beside_the_keys(address: 
             ModelBound(scope="team", id="blue", models=("a", "b")),
             ModelBound(scope="organization", id="org", models=("a", "b", "c")),
         )
+
+
+@pytest.mark.parametrize("compat", ["wayport", "litellm"])
+async def test_what_is_shown_as_spent_begins_anew_with_the_budget(
+    address: Address, tmp_path: Path, compat: Compat
+) -> None:
+    async with admin_app(address, tmp_path, compat=compat) as admin:
+        limits = {"max_budget": 5, "budget_duration": "1d"}
+        await admin.client.post("/team/new", json={"team_id": "blue", **limits})
+        made = await made_key(admin, team_id="blue", **limits)
+
+        async def spend(usd: int) -> None:
+            principal = await admin.principals.principal(made["token"])
+            assert principal is not None
+            record = call_record(key_hash=made["token"], cost_nano_usd=usd * 1_000_000_000)
+            record.team_id = "blue"
+            account = Gauges(clock=admin.clock).account(principal, "m", "m")
+            record.budget_windows = account.windows
+            async with admin.database.write() as connection:
+                await CallLog(admin.database, clock=admin.clock).add(connection, [record])
+
+        async def shown() -> tuple[float, float]:
+            key = (await admin.client.get("/key/info", params={"key": made["key"]})).json()["info"]
+            team = (await admin.client.get("/team/info", params={"team_id": "blue"})).json()["team_info"]
+            listed = (await admin.client.get("/key/list", params={"return_full_object": True})).json()["keys"][0]
+            assert listed["spend"] == key["spend"]
+            return key["spend"], team["spend"]
+
+        await spend(2)
+        assert await shown() == (2.0, 2.0)
+        admin.clock.advance(86_400)
+        assert await shown() == (0.0, 0.0)
+        await spend(1)
+        assert await shown() == (1.0, 1.0)
+        # Reset by hand: what was said then, and what came after it.
+        await admin.client.post(f"/key/{made['key']}/reset_spend", json={"reset_to": 0.5})
+        assert (await shown())[0] == 0.5
+        await spend(2)
+        assert await shown() == (2.5, 3.0)
+        admin.clock.advance(86_400)
+        assert await shown() == (0.0, 0.0)
+        # Without a period all counts that was ever spent, since the reset.
+        await admin.client.post("/key/update", json={"key": made["key"], "budget_duration": None})
+        assert await shown() == (2.5, 0.0)

@@ -6,6 +6,7 @@ from typing import Any
 from tests.fakes.admin import Admin, admin_app
 from tests.fakes.databases import opened
 from tests.fakes.manual_clock import ManualClock
+from tests.fakes.records import call_record
 
 from wayport.access.keys import Keys
 from wayport.access.principal import AskedFor, Budget, Holder, Rate
@@ -13,6 +14,7 @@ from wayport.access.principals import Principals
 from wayport.access.rows import Patch
 from wayport.control.admin.stores import Stores
 from wayport.core.secret import key_hash
+from wayport.ledger.calls import CallLog
 from wayport.storage.address import Address, read_address
 
 
@@ -392,3 +394,73 @@ async def test_everyone_above_a_key_binds_it(address: Address, tmp_path: Path) -
             assert [f"{holder.scope}:{holder.id}" for holder in principal.holders[1:]] == [
                 "user:ann", "team_member:blue/ann", "team:blue", "project:p", "organization:org",
             ]  # fmt: skip
+
+
+async def test_many_members_are_added_each_for_itself(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path) as admin:
+        await post(admin, "/user/new", {"user_id": "ann", "user_email": "ann@example.org", "auto_create_key": False})
+        await post(admin, "/team/new", {"team_id": "blue", "members_with_roles": [{"user_id": "bob", "role": "admin"}]})
+        people = [{"user_email": "ann@example.org"}, {"user_id": "bob"}, {"user_id": "cy", "role": "admin"}]
+        answer = await post(
+            admin, "/team/bulk_member_add", {"team_id": "blue", "members": people, "max_budget_in_team": 2}
+        )
+        assert (answer["total_requested"], answer["successful_additions"], answer["failed_additions"]) == (3, 2, 1)
+        assert [(one["user_id"], one["success"]) for one in answer["results"]] == [
+            ("ann", True), ("bob", False), ("cy", True),
+        ]  # fmt: skip
+        assert answer["updated_team"]["admins"] == ["bob", "cy"]
+        ann = answer["results"][0]["updated_team_membership"]
+        assert ann["litellm_budget_table"]["max_budget"] == 2.0
+        everybody = await post(admin, "/team/bulk_member_add", {"team_id": "blue", "all_users": True})
+        assert everybody["successful_additions"] == 0
+
+
+async def test_a_members_spend_begins_anew(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path) as admin:
+        member = {"team_id": "blue", "member": {"user_id": "ann"}, "max_budget_in_team": 2, "budget_duration": "30d"}
+        await post(admin, "/team/new", {"team_id": "blue"})
+        await post(admin, "/team/member_add", member)
+        key = (await post(admin, "/key/generate", {"team_id": "blue", "user_id": "ann"}))["key"]
+        record = call_record(cost_nano_usd=1_500_000_000)
+        record.team_id, record.user_id = "blue", "ann"
+        async with admin.database.write() as connection:
+            await CallLog(admin.database, clock=admin.clock).add(connection, [record])
+        mine = (await admin.as_key(key, "GET", "/team/blue/members/me")).json()
+        assert (mine["spend"], mine["role"], mine["litellm_budget_table"]["max_budget"]) == (1.5, "user", 2.0)
+        await post(admin, "/team/blue/member/ann/reset_spend", {"reset_to": 1.6}, status=400)
+        reset = await post(admin, "/team/blue/member/ann/reset_spend", {"reset_to": 0.5})
+        assert reset == {
+            "team_id": "blue", "user_id": "ann", "spend": 0.5, "previous_spend": 1.5, "max_budget": 2.0,
+        }  # fmt: skip
+        admin.clock.advance(60)
+        assert (await post(admin, "/team/blue/member/ann/reset_budget"))["spend"] == 0.0
+        principal = await admin.principals.principal(key_hash(key))
+        assert principal is not None
+        (holder,) = principal.holders
+        assert (holder.id, holder.budgets[0].anchor_s) == ("blue/ann", admin.clock.now_s())
+        await post(admin, "/team/blue/member/bob/reset_spend", status=400)
+
+
+async def test_permissions_of_many_teams(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path) as admin:
+        await post(admin, "/team/new", {"team_id": "blue", "team_member_permissions": ["/key/list"]})
+        await post(admin, "/team/new", {"team_id": "red"})
+        more = {"permissions": ["/key/list"]}
+        await post(admin, "/team/permissions_bulk_update", more, status=400)
+        await post(admin, "/team/permissions_bulk_update", {**more, "team_ids": ["none"]}, status=404)
+        await post(admin, "/team/permissions_bulk_update", {"permissions": ["/all"], "team_ids": ["red"]}, status=422)
+        answer = await post(admin, "/team/permissions_bulk_update", {**more, "apply_to_all_teams": True})
+        assert answer["teams_updated"] == 1
+        told = await get(admin, "/team/permissions_list", team_id="red")
+        assert told["team_member_permissions"] == ["/key/info", "/key/health", "/key/list"]
+
+
+async def test_a_team_is_changed_by_its_path_and_belongs_to_an_organisation_that_exists(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        await post(admin, "/team/new", {"team_id": "blue", "rpm_limit": 5})
+        row = await post(admin, "/team/blue", {"team_alias": "Blue", "rpm_limit": None}, method="PATCH")
+        assert (row["team_id"], row["team_alias"], row["rpm_limit"]) == ("blue", "Blue", None)
+        for path, body in (("/team/new", {}), ("/team/update", {"team_id": "blue"})):
+            answer = await post(admin, path, {**body, "organization_id": "none"}, status=400)
+            assert answer["error"]["type"] == "bad_request_error"
+        assert (await post(admin, "/team/none", {}, method="PATCH", status=404))["error"]["type"] == "not_found_error"

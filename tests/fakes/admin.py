@@ -68,7 +68,7 @@ async def admin_app(
 ) -> AsyncIterator[Admin]:
     clock = ManualClock()
     async with opened(address, clock) as database, Tasks() as tasks:
-        keys = Keys(database, clock=clock)
+        keys = Keys(database, clock=clock, calendar=compat == "litellm")
         principals = Principals(database, keys, clock=clock, calendar=compat == "litellm")
         # As the control process has it: whoever manages is looked up each time.
         cache = PrincipalCache(principals, clock=clock, tasks=tasks, ttl_s=0, negative_s=0, stale_max_s=0)

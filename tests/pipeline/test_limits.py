@@ -11,6 +11,7 @@ from tests.proof.spending import COST, OUTPUT, Biller, config
 
 from wayport.access.principal import DAY_S, MINUTE_S, AskedFor, Budget, Holder, Rate, rates_of
 from wayport.core.errors import Unavailable
+from wayport.core.secret import key_hash
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Say something."}], "max_tokens": 420}
 KEY = "sk-limited-key-000001"
@@ -145,6 +146,40 @@ async def test_end_users_and_tags_are_bound_whatever_key_is_used() -> None:
                 (await wayport.ask(labelled, headers=headers)).status_code for headers in (MASTER, ours, MASTER)
             ]
             assert statuses == [200, 429, 429]
+
+
+async def test_a_budget_or_a_limit_that_is_lowered_holds_for_the_next_call() -> None:
+    """What a worker has leased of the old one is not used up first."""
+    async with Upstream(Biller(failing=0).script()) as upstream, gateway(config(upstream)) as wayport:
+        for high, low in (
+            ({"budgets": (Budget(max_nano_usd=1000 * COST),)}, {"budgets": (Budget(max_nano_usd=COST // 2),)}),
+            ({"rates": rates_of(rpm=500)}, {"rates": rates_of(rpm=2)}),
+            ({"rates": rates_of(tpm=100_000)}, {"rates": rates_of(tpm=100)}),
+            ({"max_parallel": 50}, {"max_parallel": 0}),
+        ):
+            name = next(iter(high))
+            first, second = (Holder(scope="team", id=f"{name}-{low}", **fields) for fields in (high, low))
+            for holder, status in ((first, 200), (first, 200), (second, 429), (first, 200)):
+                headers = limited(wayport, holder)
+                wayport.worker.principals.invalidate_all()
+                assert (await wayport.ask(ASK, headers=headers)).status_code == status, (name, holder)
+
+
+async def test_what_calls_in_flight_give_back_of_a_budget_that_was_lowered_is_not_spent() -> None:
+    async with Upstream([stall()]) as upstream, gateway(config(upstream)) as wayport:
+        high, low = (Holder(scope="key", id="k", budgets=(Budget(max_nano_usd=n * COST),)) for n in (1000, 1))
+        waiting = asyncio.ensure_future(wayport.ask(ASK, headers=limited(wayport, high)))
+        await upstream.until(lambda: len(upstream.requests) == 1)
+        held = gauge(wayport, "usd")
+        wayport.worker.admission.account(
+            wayport.keys.principals[key_hash(limited(wayport, low)["authorization"][7:])], "m", "m"
+        )
+        assert (held.limit, held.free, held.held) == (COST, 0, held.busy)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await wayport.until_idle()
+        wayport.worker.admission.tick()
+        assert (held.free, held.busy, held.lowered) == (0, 0, False)
 
 
 async def test_calls_at_a_time_are_counted_on_every_way_out() -> None:

@@ -198,7 +198,7 @@ class Admission:
         now_s = self._steady_s()
         if gauge.kind != "money":
             gauge.empty_until_s = min(now_s + _EMPTY_S, gauge.ends_s) if gauge.kind != "slots" else 0.0
-            raise refusals.rate_limited(rules.compat, gauge, now_s)
+            raise refusals.rate_limited(rules.compat, gauge, self._clock)
         busy = gauge.busy + grant.busy_elsewhere
         left = gauge.free + grant.left
         if grant.settled >= gauge.limit or (busy == 0 and left <= 0):
@@ -311,7 +311,10 @@ class Admission:
         for gauge in self.gauges.all():
             if gauge.claiming is not None:
                 continue
-            if gauge.free < 0 or (gauge.touched == BUSY_TICKS and gauge.kind == "money"):
+            if gauge.lowered:
+                self._lender.state(gauge.give_back())
+                gauge.lowered = gauge.busy > 0
+            elif gauge.free < 0 or (gauge.touched == BUSY_TICKS and gauge.kind == "money"):
                 self._lender.state(gauge.claim())
                 gauge.settle_debt()
             elif gauge.touched == 0 and gauge.free > 0:

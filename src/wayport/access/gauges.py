@@ -35,7 +35,7 @@ class Gauge:
     """One window of one limit, as far as this worker has leased it."""
 
     __slots__ = (
-        "away_until_s", "busy", "claiming", "counter", "empty_until_s", "ends_s", "free", "held", "kind", "left", "limit", "name", "of",
+        "away_until_s", "busy", "claiming", "counter", "empty_until_s", "ends_s", "free", "held", "kind", "left", "limit", "lowered", "name", "of",
         "pending", "per_s", "period", "scope", "seen", "settled", "since_s", "touched", "waiters", "window",
     )  # fmt: skip
 
@@ -65,6 +65,8 @@ class Gauge:
         self.empty_until_s = 0.0
         """until then asking is of no use"""
         self.away_until_s = 0.0
+        self.lowered = False
+        """the limit was lowered, and calls are in flight that were admitted before"""
         self.touched = BUSY_TICKS
         """ticks until what is free here counts as idle"""
         self.since_s = 0.0
@@ -104,6 +106,15 @@ class Gauge:
         claim = self.claim()
         self.settle_debt()
         return claim
+
+    def lower(self) -> None:
+        """The limit is lower than it was when we leased of it: nothing of that is ours any more. What calls in flight give
+        back goes to the lender, too.
+        """
+        self.held -= max(self.free, 0)
+        self.free = min(self.free, 0)
+        self.touched = BUSY_TICKS
+        self.lowered = True
 
     def settle_debt(self) -> None:
         """What was spent beyond the lease is stated: it is ours now."""
@@ -268,6 +279,8 @@ class Gauges:
                     before.wake()
             self._gauges[counter] = gauge
         elif gauge.limit != limit:
+            if limit < gauge.limit:
+                gauge.lower()
             gauge.limit = limit
             gauge.empty_until_s = 0.0
         return gauge

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wayport.access.principal import Role
 from wayport.access.rows import Patch, merged
+from wayport.access.spent import since_it_began
 from wayport.core.clock import Clock
 from wayport.core.errors import BadRequest
 from wayport.core.secret import Secret, key_hash
@@ -97,6 +98,9 @@ class Key(KeyFields, kw_only=True, frozen=True):
     updated_s: float
     updated_by: str | None = None
     spend_nano_usd: int = 0
+    """since ever"""
+    shown_nano_usd: int = 0
+    """since its budget began anew, or somebody reset its spend"""
 
     @property
     def counted_as(self) -> str:
@@ -136,7 +140,10 @@ def hash_of(key_or_hash: str) -> str:
 
 
 class Keys:
-    def __init__(self, database: Database, *, clock: Clock) -> None:
+    """`calendar`: budgets follow the calendar unless they say otherwise."""
+
+    def __init__(self, database: Database, *, clock: Clock, calendar: bool = False) -> None:
+        self.calendar = calendar
         self._database = database
         self._clock = clock
 
@@ -173,7 +180,8 @@ class Keys:
 
     async def find(self, wanted: str) -> Key | None:
         async with self._database.read() as connection:
-            return await self.find_in(connection, wanted)
+            key = await self.find_in(connection, wanted)
+            return None if key is None else (await self._with_windows(connection, [key]))[0]
 
     async def those(self, hashes: Sequence[str]) -> list[Key]:
         """Keys by hash, those that exist, in no order."""
@@ -181,7 +189,7 @@ class Keys:
             return []
         async with self._database.read() as connection:
             rows = await connection.execute(_with_spend.where(keys.c.key_hash.in_(list(hashes))))
-            return [_key(row) for row in rows.mappings()]
+            return await self._with_windows(connection, [_key(row) for row in rows.mappings()])
 
     async def page(
         self, wanted: KeyFilter, *, offset: int, limit: int | None, sort: str = "created_at", ascending: bool = False
@@ -194,7 +202,8 @@ class Keys:
         async with self._database.read() as connection:
             total = (await connection.execute(select(func.count()).select_from(keys).where(condition))).scalar_one()
             rows = (await connection.execute(page.offset(offset).limit(limit))).mappings().all()
-        return KeyPage(keys=[_key(row) for row in rows], total=total)
+            found = await self._with_windows(connection, [_key(row) for row in rows])
+        return KeyPage(keys=found, total=total)
 
     async def aliases(self, wanted: KeyFilter, *, search: str | None, offset: int, limit: int) -> tuple[list[str], int]:
         """Names of keys in the order of the alphabet, and how many there are."""
@@ -265,7 +274,7 @@ class Keys:
                     return None
                 values = merged(before, patch, keys) | {"updated_s": self._clock.now_s(), "updated_by": by}
                 await connection.execute(keys.update().where(keys.c.key_hash == wanted).values(values))
-                after = await self.find_in(connection, wanted)
+                after = await self._shown(connection, wanted)
         except IntegrityError as error:
             raise _taken(patch.columns.get("key_alias")) from error
         assert after is not None
@@ -314,7 +323,7 @@ class Keys:
                         "sealed": seal(wanted, text) if seal is not None else None,
                     }  # fmt: skip
                     await connection.execute(old_keys.insert(), row)
-                after = await self.find_in(connection, new_hash)
+                after = await self._shown(connection, new_hash)
         except IntegrityError as error:
             raise BadRequest("`new_key` exists already.", param="new_key") from error
         assert after is not None
@@ -329,6 +338,17 @@ class Keys:
                 await connection.execute(delete(keys).where(keys.c.key_hash.in_(hashes)))
                 await connection.execute(delete(old_keys).where(old_keys.c.key_hash.in_(hashes)))
             return missing
+
+    async def _shown(self, connection: AsyncConnection, wanted: str) -> Key | None:
+        key = await self.find_in(connection, wanted)
+        return None if key is None else (await self._with_windows(connection, [key]))[0]
+
+    async def _with_windows(self, connection: AsyncConnection, found: list[Key]) -> list[Key]:
+        """The keys with what they have spent of their budgets."""
+        totals = {key.counted_as: (key.spend_nano_usd, key.limits) for key in found}
+        now_s = self._clock.now_s()
+        shown = await since_it_began(connection, "key", totals, now_s=now_s, calendar=self.calendar)
+        return [structs.replace(key, shown_nano_usd=shown[key.counted_as]) for key in found]
 
     async def find_in(self, connection: AsyncConnection, wanted: str) -> Key | None:
         row = (await connection.execute(_BY_HASH, {"key_hash": wanted})).mappings().first()

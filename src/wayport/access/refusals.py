@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Literal
 
 from wayport.access.gauges import Gauge
+from wayport.core.clock import Clock
 from wayport.core.errors import BadRequest, PermissionDenied, RateLimited, Unauthenticated, Unavailable, WayportError
 from wayport.core.money import usd_text
 
@@ -15,8 +17,9 @@ _LISTED = 20
 _SPANS = {60: "minute", 3600: "hour", 86_400: "day"}
 _LITELLM_SCOPES = {
     "key": "api_key", "team_member": "TeamMember", "team": "Team", "user": "User", "organization": "Organization",
-    "project": "Project", "end_user": "EndUser", "tag": "Tag", "gateway": "Proxy", "model": "Model",
+    "project": "Project", "end_user": "End User", "tag": "Tag", "gateway": "Proxy", "model": "Model",
 }  # fmt: skip
+_LITELLM_KINDS = {"slots": "max_parallel_requests", "requests": "requests", "tokens": "tokens"}
 _UNBLOCK = {"Project": "/project/update", "User": "/user/update", "Organization": "/organization/update"}
 
 
@@ -117,20 +120,22 @@ def admins_only(compat: Compat, route: str) -> WayportError:
     return PermissionDenied(f"{route} is for administrators: use the master key.", code="admin_only")
 
 
-def rate_limited(compat: Compat, gauge: Gauge, now_s: float) -> WayportError:
+def rate_limited(compat: Compat, gauge: Gauge, clock: Clock) -> WayportError:
     """One of our own limits on requests, tokens or calls at a time."""
-    wait_s = max(0.0, min(gauge.ends_s - now_s, gauge.per_s)) if gauge.kind != "slots" else 1.0
+    wait_s = max(0.0, min(gauge.ends_s - clock.steady_s(), gauge.per_s)) if gauge.kind != "slots" else 1.0
+    resets = datetime.fromtimestamp(clock.now_s() + wait_s, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     error = RateLimited(
-        _litellms_rate(gauge, wait_s) if compat == "litellm" else _our_rate(gauge), retry_after_s=max(1.0, wait_s)
+        _litellms_rate(gauge, resets) if compat == "litellm" else _our_rate(gauge), retry_after_s=max(1.0, wait_s)
     )
-    if compat == "litellm":
-        error.type = "throttling_error"
     if gauge.kind != "slots":
         named = "requests" if gauge.kind == "requests" else "tokens"
         error.limits = (
             f"x-ratelimit-limit-{named}: {gauge.limit}\r\nx-ratelimit-remaining-{named}: 0\r\n"
             f"x-ratelimit-reset-{named}: {math.ceil(wait_s)}s\r\n"
         ).encode()
+    if compat == "litellm":
+        _typed(error, "throttling_error")
+        error.limits += f"rate_limit_type: {_LITELLM_KINDS[gauge.kind]}\r\nreset_at: {resets}\r\n".encode()
     return error
 
 
@@ -140,21 +145,17 @@ def _our_rate(gauge: Gauge) -> str:
     return f"The limit of {gauge.limit} {what}{per} of {_who(gauge)} is reached."
 
 
-def _litellms_rate(gauge: Gauge, wait_s: float) -> str:
-    kind = {"slots": "max_parallel_requests", "requests": "requests"}.get(gauge.kind, "tokens")
+def _litellms_rate(gauge: Gauge, resets: str) -> str:
     return (
-        f"Rate limit exceeded for {_LITELLM_SCOPES.get(gauge.scope, gauge.scope)}: {gauge.name}. Limit type: {kind}. "
-        f"Current limit: {gauge.limit}, Remaining: 0. Limit resets in: {math.ceil(wait_s)} s"
+        f"Rate limit exceeded for {_LITELLM_SCOPES.get(gauge.scope, gauge.scope)}: {gauge.name}. "
+        f"Limit type: {_LITELLM_KINDS[gauge.kind]}. Current limit: {gauge.limit}, Remaining: 0. Limit resets at: {resets}"
     )
 
 
 def budget_exceeded(compat: Compat, gauge: Gauge, settled: int, *, status: int | None = None) -> WayportError:
     """What has been spent has reached the budget."""
     if compat == "litellm":
-        whose = "" if gauge.scope == "key" else f"{_LITELLM_SCOPES.get(gauge.scope, gauge.scope)}={gauge.name} "
-        text = (
-            f"Budget has been exceeded! {whose}Current cost: {usd_text(settled)}, Max budget: {usd_text(gauge.limit)}"
-        )
+        text = _litellms_budget(gauge, settled)
     else:
         text = (
             f"The budget of {_who(gauge)} ({usd_text(gauge.limit)} USD{_period(gauge)}) is spent. "
@@ -172,7 +173,7 @@ def budget_too_small(
         f"does not pay for this call, which may cost {usd_text(needed)} USD."
     )
     if compat == "litellm":
-        text = f"Budget has been exceeded! {text}"
+        text = f"{_litellms_budget(gauge, gauge.limit - left)}. {text}"
     return _budget(compat, text, "budget_exceeded", status)
 
 
@@ -204,6 +205,11 @@ def spool_full() -> WayportError:
         code="journal_full",
         retry_after_s=5,
     )
+
+
+def _litellms_budget(gauge: Gauge, spent: int) -> str:
+    whose = "" if gauge.scope == "key" else f"{_LITELLM_SCOPES.get(gauge.scope, gauge.scope)}={gauge.name} "
+    return f"Budget has been exceeded! {whose}Current cost: {usd_text(spent)}, Max budget: {usd_text(gauge.limit)}"
 
 
 def _budget(compat: Compat, text: str, kind: str, status: int | None) -> WayportError:

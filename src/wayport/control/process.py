@@ -93,7 +93,7 @@ class ControlProcess:
         self._tasks = tasks
         self._clock = clock
         self.database = Database(address, clock=clock, on_change=self._note_database)
-        self.keys = Keys(self.database, clock=clock)
+        self.keys = Keys(self.database, clock=clock, calendar=settings.compat == "litellm")
         self.principals = Principals(
             self.database,
             self.keys,

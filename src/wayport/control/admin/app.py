@@ -68,6 +68,15 @@ ROUTERS: tuple[Callable[[Parts], APIRouter], ...] = (
 )
 
 
+_LITELLM_TYPES = {
+    (400, "invalid_request_error"): "bad_request_error",
+    (404, "invalid_request_error"): "not_found_error",
+    (409, "invalid_request_error"): "bad_request_error",
+    (403, "permission_error"): "auth_error",
+}
+"""what LiteLLM calls refusals that have no name of their own"""
+
+
 def build_app(parts: Parts) -> FastAPI:
     app = FastAPI(
         title="Wayport",
@@ -115,5 +124,6 @@ def answer(error: WayportError, parts: Parts, headers: dict[str, str] | None = N
     headers = {"x-should-retry": "true" if error.retryable else "false", **(headers or {})}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))
-    body = {"message": error.message, "type": error.type, "param": error.param, "code": code}
+    kind = _LITELLM_TYPES.get((error.status, error.type), error.type) if parts.compat == "litellm" else error.type
+    body = {"message": error.message, "type": kind, "param": error.param, "code": code}
     return JSONResponse({"error": body}, status_code=error.status, headers=headers)

@@ -10,9 +10,10 @@ from wayport.access.customers import Customer
 from wayport.access.principal import Principal
 from wayport.access.rows import Conflict, Patch
 from wayport.control.admin import changes
-from wayport.control.admin.fields import Bounded, Id, Name, Words, patch_of, show_limits, show_row, show_spend
+from wayport.control.admin.fields import Bounded, Id, Name, Words, patch_of, show_limits, show_row
 from wayport.control.admin.parts import Parts
 from wayport.control.admin.stores import name_of
+from wayport.control.admin.words import usd
 from wayport.core.errors import BadRequest, RouteNotFound, WayportError
 from wayport.storage.tables import customers
 
@@ -61,7 +62,7 @@ def routes(parts: Parts) -> APIRouter:
 
 
 async def _shown(rows: list[Customer], parts: Parts) -> list[dict[str, Any]]:
-    spent = await parts.stores.spent.by("end_user", [row.id for row in rows])
+    spent = await parts.stores.spent.shown("end_user", {row.id: row.limits for row in rows})
     named = [row.budget_id for row in rows if row.budget_id is not None]
     budgets = {budget.id: budget.limits for budget in await parts.stores.budgets.those(named)}
     found = []
@@ -79,7 +80,7 @@ async def _shown(rows: list[Customer], parts: Parts) -> list[dict[str, Any]]:
                 "budget_id": row.budget_id,
                 "models": list(row.models),
                 "allowed_models": list(row.models),
-                "spend": show_spend(spent[row.id], row.limits),
+                "spend": usd(spent[row.id]),
                 "litellm_budget_table": {"budget_id": row.budget_id, **shown} if limits else None,
             }
         )

@@ -10,7 +10,7 @@ from wayport.access.duration import after
 from wayport.access.rows import Managed, Patch
 from wayport.access.stored import begins_anew_s
 from wayport.access.terms import BUDGETS, LIMITS
-from wayport.control.admin.words import iso, usd
+from wayport.control.admin.words import iso
 from wayport.core.errors import BadRequest
 from wayport.core.money import nano_from_usd
 
@@ -96,6 +96,10 @@ class Bounded(Request):
     temp_budget_expiry: Moment | None = None
 
 
+class ResetSpend(BaseModel):
+    reset_to: Usd = 0.0
+
+
 # Nobody must seem to be bounded by something that nothing enforces yet.
 NOT_ENFORCED = frozenset(
     {"budget_fallbacks", "enforced_params", "guardrails", "mcp_rpm_limit", "object_permission", "tag_rpm_limit"}
@@ -151,11 +155,6 @@ def show_limits(limits: Mapping[str, Any], now_s: float, *, calendar: bool) -> d
     shown["model_max_budget"] = limits.get("model_max_budget") or {}
     shown["budget_reset_at"] = iso(begins_anew_s(limits, now_s, calendar=calendar))
     return shown
-
-
-def show_spend(spent_nano_usd: int, limits: Mapping[str, Any]) -> float:
-    """What has been spent since it was last reset."""
-    return usd(max(0, spent_nano_usd - int(limits.get("spend_before_nano_usd", 0))))
 
 
 def with_tags(kept: Given, given: Given, before: Managed | None) -> None:

@@ -19,9 +19,8 @@ from wayport.control.admin.fields import (
     Words,
     patch_of,
     show_limits,
-    show_spend,
 )
-from wayport.control.admin.words import iso
+from wayport.control.admin.words import iso, usd
 
 ROUTES_OF_TYPE = {
     "default": (),
@@ -131,10 +130,6 @@ class BlockKey(BaseModel):
     key: Id
 
 
-class ResetSpend(BaseModel):
-    reset_to: Usd = 0.0
-
-
 def given_of(given: Given, now_s: float, *, before: Key | None = None) -> Given:
     """What is to be stored of it: durations as moments, the type as its routes. `before`: the key as it is."""
     found = {name: value for name, value in given.items() if name not in _PASSING}
@@ -186,7 +181,7 @@ def shape(key: Key, now_s: float, *, calendar: bool) -> dict[str, Any]:
         "token": key.key_hash,
         "key_name": key.key_name,
         "key_alias": key.key_alias,
-        "spend": show_spend(key.spend_nano_usd, key.limits),
+        "spend": usd(key.shown_nano_usd),
         "expires": iso(key.expires_s),
         "key_rotation_at": iso(key.rotates_s),
         "models": list(key.models),

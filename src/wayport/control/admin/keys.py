@@ -9,7 +9,7 @@ from wayport.access.principal import Principal
 from wayport.access.rotation import rotated
 from wayport.access.rows import Patch
 from wayport.control.admin import key_rules as rules
-from wayport.control.admin.fields import patch_of, spend_as
+from wayport.control.admin.fields import ResetSpend, patch_of, spend_as
 from wayport.control.admin.key_fields import (
     COLUMNS,
     BlockKey,
@@ -18,7 +18,6 @@ from wayport.control.admin.key_fields import (
     GenerateKey,
     KeysAsked,
     RegenerateKey,
-    ResetSpend,
     UpdateKey,
     fields_of,
     given_of,

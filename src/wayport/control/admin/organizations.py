@@ -12,12 +12,13 @@ from wayport.access.organizations import Organization
 from wayport.access.principal import Principal
 from wayport.access.roles import Standing
 from wayport.control.admin import changes
-from wayport.control.admin.fields import Bounded, Id, Name, Usd, Words, patch_of, show_limits, show_row, show_spend
+from wayport.control.admin.fields import Bounded, Id, Name, Usd, Words, patch_of, show_limits, show_row
 from wayport.control.admin.parts import Parts
 from wayport.control.admin.stores import name_of
 from wayport.control.admin.team_fields import TeamMember, show_team
 from wayport.control.admin.team_members import people_of
 from wayport.control.admin.users import show_users
+from wayport.control.admin.words import usd
 from wayport.core.errors import BadRequest, PermissionDenied, RouteNotFound, WayportError
 from wayport.core.ids import uuid7
 from wayport.storage.tables import organizations, teams
@@ -92,10 +93,10 @@ async def _shown(rows: list[Organization], parts: Parts) -> list[dict[str, Any]]
     stores = parts.stores
     ids = [row.id for row in rows]
     joined = await stores.members.of_groups("organization", ids)
-    spent = await stores.spent.by("organization", ids)
+    spent = await stores.spent.shown("organization", {row.id: row.limits for row in rows})
     their_teams, _ = await stores.teams.page(teams.c.organization_id.in_(ids))
     team_members = await stores.members.of_groups("team", [team.id for team in their_teams])
-    team_spend = await stores.spent.by("team", [team.id for team in their_teams])
+    team_spend = await stores.spent.shown("team", {team.id: team.limits for team in their_teams})
     found = []
     for row in rows:
         shown = _show(row, parts, spent=spent[row.id])
@@ -119,7 +120,7 @@ def _show(row: Organization, parts: Parts, *, spent: int) -> dict[str, Any]:
         "organization_alias": row.alias,
         "budget_id": row.budget_id,
         "models": list(row.models),
-        "spend": show_spend(spent, row.limits),
+        "spend": usd(spent),
         "model_spend": {},
         "litellm_budget_table": limits,
         "users": None,

@@ -23,12 +23,12 @@ from wayport.control.admin.fields import (
     patch_of,
     show_limits,
     show_row,
-    show_spend,
     with_tags,
 )
 from wayport.control.admin.parts import Parts
 from wayport.control.admin.stores import name_of
 from wayport.control.admin.team_members import led
+from wayport.control.admin.words import usd
 from wayport.core.errors import BadRequest, PermissionDenied, RouteNotFound, WayportError
 from wayport.core.ids import uuid7
 from wayport.storage.tables import projects, teams
@@ -78,7 +78,7 @@ def routes(parts: Parts) -> APIRouter:
 
 
 async def _shown(rows: list[Project], parts: Parts) -> list[dict[str, Any]]:
-    spent = await parts.stores.spent.by("project", [row.id for row in rows])
+    spent = await parts.stores.spent.shown("project", {row.id: row.limits for row in rows})
     found = []
     for row in rows:
         limits = show_limits(row.limits, parts.clock.now_s(), calendar=parts.calendar)
@@ -95,7 +95,7 @@ async def _shown(rows: list[Project], parts: Parts) -> list[dict[str, Any]]:
                 "team_id": row.team_id,
                 "budget_id": row.budget_id,
                 "models": list(row.models),
-                "spend": show_spend(spent[row.id], row.limits),
+                "spend": usd(spent[row.id]),
                 "model_spend": {},
                 "litellm_budget_table": {"budget_id": row.budget_id, **limits},
             }

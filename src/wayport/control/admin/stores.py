@@ -33,7 +33,7 @@ class Stores:
         self.tags = Tags(database, clock=clock)
         self.groups = AccessGroups(database, clock=clock)
         self.audit = Audit(database, clock=clock)
-        self.spent = Spent(database)
+        self.spent = Spent(database, clock=clock, calendar=keys.calendar)
 
     async def standing(self, principal: Principal) -> Standing:
         if principal.user_id is None or principal.user_id == NOBODYS_USER or principal.kind == "master":

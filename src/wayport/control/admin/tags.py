@@ -8,9 +8,10 @@ from pydantic import BaseModel, Field
 from wayport.access.principal import Principal
 from wayport.access.tags import Tag
 from wayport.control.admin import changes
-from wayport.control.admin.fields import Bounded, Id, Words, patch_of, show_limits, show_row, show_spend
+from wayport.control.admin.fields import Bounded, Id, Words, patch_of, show_limits, show_row
 from wayport.control.admin.parts import Parts
 from wayport.control.admin.stores import name_of
+from wayport.control.admin.words import usd
 from wayport.core.errors import RouteNotFound, WayportError
 
 _TABLE = "tags"
@@ -51,7 +52,7 @@ def routes(parts: Parts) -> APIRouter:
 
 
 async def _shown(rows: list[Tag], parts: Parts) -> list[dict[str, Any]]:
-    spent = await parts.stores.spent.by("tag", [row.id for row in rows])
+    spent = await parts.stores.spent.shown("tag", {row.id: row.limits for row in rows})
     deployed = parts.models.snapshot().models.values()
     named = {deployment.id: model.name for model in deployed for deployment in model.deployments}
     found = []
@@ -67,7 +68,7 @@ async def _shown(rows: list[Tag], parts: Parts) -> list[dict[str, Any]]:
                 "allowed_models": list(row.models),
                 "model_info": {name: named[name] for name in row.models if name in named},
                 "budget_id": row.budget_id,
-                "spend": show_spend(spent[row.id], row.limits),
+                "spend": usd(spent[row.id]),
                 "litellm_budget_table": limits if row.limits else None,
             }
         )

@@ -1,9 +1,9 @@
 """What is said of teams and their members in requests, and how a team is shown."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
 from wayport.access.members import Member
 from wayport.access.teams import Team
@@ -19,9 +19,9 @@ from wayport.control.admin.fields import (
     Words,
     show_limits,
     show_row,
-    show_spend,
 )
 from wayport.control.admin.parts import Parts
+from wayport.control.admin.words import usd
 from wayport.core.errors import PermissionDenied, RouteNotFound, WayportError
 
 COLUMNS = {
@@ -96,14 +96,25 @@ class TeamsNamed(BaseModel):
     team_ids: list[Id] = Field(max_length=1000)
 
 
-class AddMembers(Request):
-    team_id: Id
-    member: TeamMember | list[TeamMember]
+class MemberTerms(Request):
+    """What new members may use in their team."""
+
     max_budget_in_team: Usd | None = Field(default=None, description="US dollars, for each of them in this team.")
     budget_duration: Duration | None = None
     tpm_limit: Count | None = None
     rpm_limit: Count | None = None
     allowed_models: Words | None = None
+
+
+class AddMembers(MemberTerms):
+    team_id: Id
+    member: TeamMember | list[TeamMember]
+
+
+class AddManyMembers(MemberTerms):
+    team_id: Id
+    members: list[TeamMember] = Field(default=[], max_length=500)
+    all_users: bool = Field(default=False, description="All users that there are.")
 
 
 class RemoveMember(_Somebody):
@@ -123,17 +134,24 @@ class TeamModels(BaseModel):
     models: Words
 
 
+def _permission(name: str) -> str:
+    if name not in PERMISSIONS:
+        raise ValueError(f"{name!r} is none of: {', '.join(PERMISSIONS)}")
+    return name
+
+
+Permission = Annotated[str, AfterValidator(_permission)]
+
+
 class Permissions(BaseModel):
     team_id: Id
-    team_member_permissions: list[str]
+    team_member_permissions: list[Permission]
 
-    @field_validator("team_member_permissions")
-    @classmethod
-    def _are_known(cls, value: list[str]) -> list[str]:
-        for name in value:
-            if name not in PERMISSIONS:
-                raise ValueError(f"{name!r} is none of: {', '.join(PERMISSIONS)}")
-        return value
+
+class ManyPermissions(BaseModel):
+    permissions: list[Permission] = Field(min_length=1)
+    team_ids: list[Id] = Field(default=[], max_length=1000)
+    apply_to_all_teams: bool = False
 
 
 def member_limits(given: Given, now_s: float) -> dict[str, Any]:
@@ -166,7 +184,7 @@ def show_team(team: Team, members: Sequence[Member], parts: Parts, *, spent: int
         "admins": [member.user_id for member in members if member.role == "admin"],
         "members_with_roles": [show_member(member) for member in members],
         "litellm_model_table": {"model_aliases": aliases} if aliases else None,
-        "spend": show_spend(spent, team.limits),
+        "spend": usd(spent),
     }
 
 
@@ -180,7 +198,7 @@ def show_membership(member: Member, parts: Parts, *, spent: int) -> dict[str, An
         "user_id": member.user_id,
         "team_id": member.group_id,
         "budget_id": member.settings.get("budget_id"),
-        "spend": show_spend(spent, member.limits),
+        "spend": usd(spent),
         "litellm_budget_table": limits if member.limits else None,
     }
 

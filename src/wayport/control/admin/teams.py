@@ -21,12 +21,14 @@ from wayport.control.admin.team_fields import (
     COLUMNS,
     PASSING,
     PERMISSIONS,
+    ManyPermissions,
     NewTeam,
     Permissions,
     TeamMember,
     TeamModels,
     TeamNamed,
     TeamsNamed,
+    TeamWishes,
     UpdateTeam,
     no_such_team,
     not_yours,
@@ -34,7 +36,7 @@ from wayport.control.admin.team_fields import (
     show_team,
 )
 from wayport.control.admin.team_members import led, people_of
-from wayport.core.errors import PermissionDenied
+from wayport.core.errors import BadRequest, PermissionDenied
 from wayport.core.ids import uuid7
 from wayport.storage.tables import members, teams
 
@@ -64,7 +66,7 @@ async def seen(standing: Standing, team_id: str, parts: Parts) -> Team:
 async def shown(rows: list[Team], parts: Parts) -> list[dict[str, Any]]:
     ids = [team.id for team in rows]
     groups = await parts.stores.members.of_groups("team", ids)
-    spent = await parts.stores.spent.by("team", ids)
+    spent = await parts.stores.spent.shown("team", {team.id: team.limits for team in rows})
     return [show_team(team, groups[team.id], parts, spent=spent[team.id]) for team in rows]
 
 
@@ -86,6 +88,8 @@ def _making(router: APIRouter, parts: Parts) -> None:
                 raise refusals.admins_only(parts.compat, "/team/new")
             if not standing.leads_organization(body.organization_id):
                 raise PermissionDenied("Name an organisation that you lead.", param="organization_id")
+        if body.organization_id is not None:
+            await _known_organization(body.organization_id, parts)
         team_id = body.team_id or uuid7()
         people = [
             *body.members_with_roles,
@@ -120,7 +124,9 @@ def _looking(router: APIRouter, parts: Parts) -> None:
             raise no_such_team("")
         team = await seen(standing, wanted, parts)
         joined = (await stores.members.of_groups("team", [team.id]))[team.id]
-        spent = await stores.spent.by("team_member", [f"{team.id}/{member.user_id}" for member in joined])
+        spent = await stores.spent.shown(
+            "team_member", {f"{team.id}/{member.user_id}": member.limits for member in joined}
+        )
         within = None if standing.leads(team) or standing.sees_all else standing.visible
         page = await parts.keys.page(KeyFilter(team_id=team.id, within=within), offset=0, limit=key_limit)
         now_s = parts.clock.now_s()
@@ -213,15 +219,23 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         await changes.note(parts, caller, action, _TABLE, team.id, before=changed[0], after=changed[1])
         return (await shown([changed[1]], parts))[0]
 
-    @router.post("/team/update", summary="Change a team: only named fields change, null clears one")
-    async def update(body: UpdateTeam, caller: anyone) -> dict[str, Any]:
+    async def update(team_id: str, body: TeamWishes, caller: Principal) -> dict[str, Any]:
         standing = await stores.standing(caller)
-        team = await led(standing, body.team_id, parts, "/team/update")
+        team = await led(standing, team_id, parts, "/team/update")
         given = body.given()
         if not standing.manages_all:
             _check_change(standing, team, given)
-        data = await change(caller, team, _patch(given, parts.clock.now_s(), before=team))
-        return {"team_id": team.id, "data": data}
+        if given.get("organization_id") not in {None, team.organization_id}:
+            await _known_organization(given["organization_id"], parts)
+        return await change(caller, team, _patch(given, parts.clock.now_s(), before=team))
+
+    @router.post("/team/update", summary="Change a team: only named fields change, null clears one")
+    async def update_named(body: UpdateTeam, caller: anyone) -> dict[str, Any]:
+        return {"team_id": body.team_id, "data": await update(body.team_id, body, caller)}
+
+    @router.patch("/team/{team_id}", summary="The same, with the id in the path")
+    async def update_in_path(team_id: str, body: TeamWishes, caller: anyone) -> dict[str, Any]:
+        return await update(team_id, body, caller)
 
     @router.post("/team/block", summary="Refuse a team's keys from now on")
     async def block(body: TeamNamed, caller: anyone) -> dict[str, Any]:
@@ -266,6 +280,14 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         return gone
 
 
+async def _known_organization(organization_id: str, parts: Parts) -> None:
+    if await parts.stores.organizations.find(organization_id) is None:
+        raise BadRequest(
+            f"Organization not found for organization_id={organization_id}. Create it with `/organization/new` first.",
+            param="organization_id",
+        )
+
+
 async def _above(standing: Standing, team_id: str, parts: Parts, route: str) -> Team:
     """The team, if the caller stands above it: its own admins may not delete or block it."""
     if not standing.manages_all and not standing.led_organization_ids:
@@ -296,6 +318,7 @@ def _check_change(standing: Standing, team: Team, given: Given) -> None:
 
 
 def _permitting(router: APIRouter, parts: Parts) -> None:
+    admin = Annotated[Principal, Depends(parts.callers.admin)]
     anyone = Annotated[Principal, Depends(parts.callers.anyone)]
     stores = parts.stores
 
@@ -318,3 +341,31 @@ def _permitting(router: APIRouter, parts: Parts) -> None:
             raise no_such_team(team.id)
         await changes.note(parts, caller, "updated", _TABLE, team.id, before=changed[0], after=changed[1])
         return (await shown([changed[1]], parts))[0]
+
+    @router.post(
+        "/team/permissions_bulk_update", summary="Give the members of several teams, or of all, more permissions"
+    )
+    async def permit_many(body: ManyPermissions, caller: admin) -> dict[str, Any]:
+        if bool(body.team_ids) == body.apply_to_all_teams:
+            raise BadRequest("Name `team_ids`, or set `apply_to_all_teams`.", param="team_ids")
+        rows = (await stores.teams.page())[0] if body.apply_to_all_teams else await stores.teams.those(body.team_ids)
+        known = {team.id for team in rows}
+        if missing := [name for name in body.team_ids if name not in known]:
+            raise no_such_team(missing[0])
+        count = 0
+        for team in rows:
+            told = team.settings.get("team_member_permissions")
+            now = told if isinstance(told, list) else list(MEMBER_ROUTES)
+            more = list(dict.fromkeys((*now, *body.permissions)))
+            if more == told:
+                continue
+            patch = Patch(settings={"team_member_permissions": more})
+            changed = await stores.teams.change(team.id, patch, by=name_of(caller))
+            if changed is not None:
+                count += 1
+                await changes.note(parts, caller, "updated", _TABLE, team.id, before=changed[0], after=changed[1])
+        return {
+            "message": f"{count} teams updated",
+            "teams_updated": count,
+            "permissions_appended": body.permissions,
+        }

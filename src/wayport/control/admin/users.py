@@ -15,10 +15,11 @@ from wayport.access.principal import Principal, Role
 from wayport.access.roles import NOBODYS_USER, Standing
 from wayport.access.rows import Patch
 from wayport.control.admin import changes
-from wayport.control.admin.fields import Bounded, Given, Id, Name, Words, patch_of, show_limits, show_row, show_spend
+from wayport.control.admin.fields import Bounded, Given, Id, Name, Words, patch_of, show_limits, show_row
 from wayport.control.admin.key_fields import shape as key_shape
 from wayport.control.admin.parts import Parts, sees_all
 from wayport.control.admin.stores import name_of
+from wayport.control.admin.words import usd
 from wayport.core.errors import BadRequest, PermissionDenied, RouteNotFound, WayportError
 from wayport.core.ids import uuid7
 from wayport.storage.tables import members, users
@@ -184,7 +185,7 @@ def _looking(router: APIRouter, parts: Parts) -> None:
 
     async def with_teams(user: User) -> dict[str, Any]:
         memberships = (await stores.members.of_users([user.id]))[user.id]
-        spent = await stores.spent.of("user", user.id)
+        spent = (await stores.spent.shown("user", {user.id: user.limits}))[user.id]
         return show_user(user, parts, spent=spent, team_ids=[m.group_id for m in memberships if m.scope == "team"])
 
     @router.get("/user/info", summary="A user with its keys and teams")
@@ -280,7 +281,7 @@ def _listed(standing: Standing, parts: Parts, organization_ids: str | None) -> l
 
 async def show_users(rows: list[User], parts: Parts) -> list[dict[str, Any]]:
     ids = [user.id for user in rows]
-    spent = await parts.stores.spent.by("user", ids)
+    spent = await parts.stores.spent.shown("user", {user.id: user.limits for user in rows})
     memberships = await parts.stores.members.of_users(ids)
     counts = await parts.keys.count_by_user(ids)
     return [
@@ -422,7 +423,7 @@ def show_user(user: User, parts: Parts, *, spent: int, team_ids: list[str]) -> d
         "user_role": user.role,
         "models": list(user.models),
         "teams": team_ids,
-        "spend": show_spend(spent, user.limits),
+        "spend": usd(spent),
     }
 
 
