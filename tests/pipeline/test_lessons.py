@@ -5,6 +5,10 @@ from typing import Any
 import pytest
 from tests.fakes.gateway import gateway
 from tests.fakes.upstream import Upstream, json_answer
+from tests.routing.places import deployment
+
+from wayport.pipeline.lessons import Lesson, Lessons
+from wayport.routing.snapshot import OWN_MARK
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 WHOLE = {
@@ -225,3 +229,59 @@ async def test_flags_that_did_not_help_are_not_remembered() -> None:
             assert (await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)).status_code == 400
             assert (await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)).status_code == 200
             assert "one-2025-01-01" in (sent(upstream)[2] or "")
+
+
+async def test_only_the_very_flags_that_are_named_are_left_out() -> None:
+    for bad in ("one-2025-01-01 x", "y.one-2025-01-01", "a``one-2025-01-01``b"):
+        message = f"Unexpected value(s) `{bad}` for the `anthropic-beta` header."
+        async with Upstream([refuses_betas(message), *[json_answer(MESSAGE)] * 2]) as upstream:
+            async with gateway(claude_at(upstream)) as wayport:
+                headers = {"anthropic-beta": f"one-2025-01-01,{bad}"}
+                assert (await wayport.ask(CLAUDE, "/v1/messages", headers=headers)).status_code == 200
+                assert (await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)).status_code == 200
+                assert sent(upstream)[1] == "one-2025-01-01"
+                assert (sent(upstream)[2] or "").startswith("one-2025-01-01")
+
+
+async def test_where_nobody_says_which_flag_it_was_others_keep_theirs() -> None:
+    refused = refuses_betas("invalid beta flag")
+    async with Upstream([refused, *[json_answer(MESSAGE)] * 2]) as upstream, gateway(claude_at(upstream)) as wayport:
+        bad = {"anthropic-beta": "one-2025-01-01,nonsense"}
+        assert (await wayport.ask(CLAUDE, "/v1/messages", headers=bad)).status_code == 200
+        assert sent(upstream)[1] is None
+        await wayport.ask(CLAUDE, "/v1/messages", headers=BETAS)
+        assert "one-2025-01-01" in (sent(upstream)[2] or "")
+        assert not list(wayport.worker.attempt.lessons)
+
+
+@pytest.mark.parametrize(
+    ("param", "value", "reason", "status", "learned"),
+    [
+        ("reasoning_effort", "most", "Supported values are: 'low', 'medium', and 'high'.", 400, False),
+        ("reasoning_effort", "Only the default (1) value is supported.", "", 200, False),
+        ("temperature", 0.5, "Only the default (1) value is supported.", 200, True),
+    ],
+)
+async def test_a_bad_value_of_one_client_is_no_lesson_for_others(
+    param: str, value: Any, reason: str, status: int, learned: bool
+) -> None:
+    message = f"Unsupported value: '{param}' does not support '{value}' with this model. {reason}"
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": "unsupported_value"}
+    refused = json_answer({"error": error}, status=400)
+    async with Upstream([refused, *[json_answer(WHOLE)] * 2]) as upstream, gateway(at(upstream)) as wayport:
+        assert (await wayport.ask({**ASK, param: value})).status_code == status
+        assert (await wayport.ask({**ASK, param: "low"})).status_code == 200
+        assert (param not in upstream.requests[-1].json()) == learned
+        assert bool(list(wayport.worker.attempt.lessons)) == learned
+
+
+def test_the_oldest_lessons_go_and_none_of_a_clients_own_deployment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wayport.pipeline.lessons._MOST", 2)
+    monkeypatch.setattr("wayport.pipeline.lessons._MOST_BETAS", 2)
+    lessons = Lessons()
+    for name in ("a", "b", f"b{OWN_MARK}1234", "c"):
+        lessons.keep(deployment(name), Lesson(refused=frozenset({"seed"})))
+    assert [name for name, _ in lessons] == [deployment("b").id, deployment("c").id]
+    for beta in ("z", "b", "a"):
+        lessons.keep(deployment("c"), Lesson(betas=(beta,)))
+    assert lessons.of(deployment("c").id)[1:] == ["anthropic-beta: a", "anthropic-beta: b"]

@@ -481,7 +481,8 @@ class RouterIn(Section):
     learn_params: bool = True
     """Whether an optional parameter or an `anthropic-beta` value that a deployment refuses (its 400 names it) is left out
     once (at most three of them in one call), and from then on if that helped; the answer's `x-wayport-dropped-params` names it, and `learned` in
-    `GET /model/info` lists what the asked worker has learned. Of Bedrock's `invalid beta flag`, which names none, all go."""
+    `GET /model/info` lists what the asked worker has learned. Of Bedrock's `invalid beta flag`, which names none, all go,
+    for this one call. A bad value (the 400 says which ones are supported) is no lesson."""
     fallbacks: FallbacksIn = FallbacksIn()
     """when another target or model takes over"""
     affinity: list[Literal["session", "response", "prompt_cache"]] = ["session", "response"]

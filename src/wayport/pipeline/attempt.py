@@ -28,7 +28,7 @@ from wayport.pipeline.call_ids import FreshIds, answer_id
 from wayport.pipeline.count import Counting
 from wayport.pipeline.follow import Following, FollowOf
 from wayport.pipeline.framing import Splits, splitter_of
-from wayport.pipeline.lessons import MOST_LESSONS, Lessons
+from wayport.pipeline.lessons import MOST_LESSONS, Lesson, Lessons
 from wayport.pipeline.one_by_one import OneByOne, embedded, together
 from wayport.pipeline.prepare import MediaInline, Preparation, Prepared
 from wayport.pipeline.relay import (
@@ -101,21 +101,21 @@ class Attempt:
         Raises `UpstreamFault` while nothing of this attempt was sent to the client, `BadRequest` for what cannot be put
         to this target.
         """
-        asked = first = self.lessons.taught(deployment)
-        lessons = 0
+        asked = self.lessons.taught(deployment)
+        lessons: tuple[Lesson, ...] = ()
         while True:
             try:
                 fault = await self._ask(call, asked, record)
                 break
             except UpstreamFault as error:
-                lesson = self.lessons.lesson(call, asked, error.fault) if lessons < MOST_LESSONS else None
+                lesson = self.lessons.lesson(call, asked, error.fault) if len(lessons) < MOST_LESSONS else None
                 if lesson is None:
                     raise
-                asked = lesson
-                lessons += 1
+                asked = lesson.applied(asked)
+                lessons += (lesson,)
                 call.dropped = []
-        if asked is not first:
-            self.lessons.keep(deployment, asked)
+        for lesson in lessons:
+            self.lessons.keep(deployment, lesson)
         return fault
 
     async def _ask(self, call: Call, deployment: Deployment, record: AttemptRecord) -> Fault | None:

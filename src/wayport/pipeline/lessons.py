@@ -16,7 +16,7 @@ from wayport.dialects.dialect import takes_beta
 from wayport.dialects.prose import BETAS
 from wayport.pipeline.betas import named
 from wayport.pipeline.call import Call
-from wayport.routing.snapshot import Deployment
+from wayport.routing.snapshot import OWN_MARK, Deployment
 
 log = logging.getLogger("wayport.pipeline")
 
@@ -32,22 +32,40 @@ MOST_LESSONS = 3
 _MOST = 4096
 _MOST_BETAS = 64
 _BETA_CHARS = 100
+_BETAS_STATED = re.compile(r"Unexpected value\(s\) (?P<values>.{1,2000}?) for the `?anthropic-beta`? header\b")
+_ONLY_DEFAULT = re.compile(r"Only the default \([^()']{1,40}\) value is supported\.?$")
+_VALUES_STATED = "supported values are"
 
 
-class _Learned(Struct, frozen=True):
-    """Of one deployment."""
+class Lesson(Struct, frozen=True):
+    """What one deployment does not take."""
 
     refused: frozenset[str] = frozenset()
-    betas: frozenset[str] = frozenset()
+    betas: tuple[str, ...] = ()
+    """the latest last"""
     limit: str | None = None
     """its name for the output limit"""
+    lasting: bool = True
+    """False: it is about this one call, and says nothing of others"""
+
+    def applied(self, deployment: Deployment) -> Deployment:
+        """The deployment as it wants to be asked."""
+        profile = deployment.profile
+        profile = replace(
+            profile,
+            unsupported=profile.unsupported | self.refused,
+            refused_betas=profile.refused_betas.union(self.betas),
+        )
+        if self.limit is not None:
+            profile = replace(profile, max_tokens_field=self.limit)
+        return replace(deployment, profile=profile)
 
 
 class Lessons:
     """Kept per worker, by the deployment's id: they survive a reload."""
 
     def __init__(self) -> None:
-        self._learned: dict[str, _Learned] = {}
+        self._learned: dict[str, Lesson] = {}
         self._taught: dict[str, tuple[Deployment, Deployment]] = {}
 
     def __iter__(self) -> Iterator[tuple[str, list[str]]]:
@@ -69,37 +87,43 @@ class Lessons:
             return deployment
         known = self._taught.get(deployment.id)
         if known is None or known[0] is not deployment:
-            known = self._taught[deployment.id] = (deployment, _with(deployment, self._learned[deployment.id]))
+            known = self._taught[deployment.id] = (
+                deployment,
+                self._learned[deployment.id].applied(deployment),
+            )
         return known[1]
 
-    def lesson(self, call: Call, deployment: Deployment, fault: Fault) -> Deployment | None:
-        """The deployment as it may want to be asked, if the fault says what was wrong and that can be left out."""
+    def lesson(self, call: Call, deployment: Deployment, fault: Fault) -> Lesson | None:
+        """How the deployment may want to be asked, if the fault says what was wrong and that can be left out."""
         name = (fault.param or "").partition(".")[0]
         if fault.kind != "unsupported_param" or not deployment.drop_params or call.client.started:
             return None
         assert call.snapshot is not None
-        if not call.snapshot.router.learn_params:
+        if not call.snapshot.router.learn_params or _VALUES_STATED in fault.message.lower():
+            # Who says which values are good has found a bad one, and takes the parameter.
             return None
+        if name == BETAS:
+            return _of_betas(call, deployment, fault)
+        lasting = fault.code != "unsupported_value" or _ONLY_DEFAULT.search(fault.message) is not None
         if name in _LIMITS and deployment.dialect == "openai_chat":
             other = _LIMITS[name]
-            return None if deployment.profile.max_tokens_field == other else _with(deployment, _Learned(limit=other))
-        if name == BETAS:
-            betas = _refused(call, deployment, fault)
-            return _with(deployment, _Learned(betas=betas)) if betas else None
+            return None if deployment.profile.max_tokens_field == other else Lesson(limit=other, lasting=lasting)
         if name not in _OPTIONAL or name in deployment.profile.unsupported:
             return None
-        return _with(deployment, _Learned(refused=frozenset({name})))
+        return Lesson(refused=frozenset({name}), lasting=lasting)
 
-    def keep(self, deployment: Deployment, taught: Deployment) -> None:
-        """`taught` has answered what `deployment` refused: from now on it is asked so."""
-        if len(self._learned) >= _MOST and deployment.id not in self._learned:
+    def keep(self, deployment: Deployment, lesson: Lesson) -> None:
+        """With it the deployment has answered what it had refused: from now on it is asked so."""
+        if not lesson.lasting or OWN_MARK in deployment.id:
             return
-        known = self._learned.get(deployment.id, _Learned())
-        new, old = taught.profile, deployment.profile
-        self._learned[deployment.id] = _Learned(
-            refused=known.refused | (new.unsupported - old.unsupported),
-            betas=frozenset(sorted(known.betas | (new.refused_betas - old.refused_betas))[:_MOST_BETAS]),
-            limit=new.max_tokens_field if new.max_tokens_field != old.max_tokens_field else known.limit,
+        known = self._learned.get(deployment.id, Lesson())
+        if len(self._learned) >= _MOST and deployment.id not in self._learned:
+            oldest = next(iter(self._learned))
+            del self._learned[oldest]
+            self._taught.pop(oldest, None)
+        betas = tuple(dict.fromkeys((*known.betas, *lesson.betas)))
+        self._learned[deployment.id] = Lesson(
+            refused=known.refused | lesson.refused, betas=betas[-_MOST_BETAS:], limit=lesson.limit or known.limit
         )
         self._taught.pop(deployment.id, None)
         log.info(
@@ -108,22 +132,15 @@ class Lessons:
         )
 
 
-def _refused(call: Call, deployment: Deployment, fault: Fault) -> frozenset[str]:
-    """The client's beta flags that the fault names; all of them if it names none."""
+def _of_betas(call: Call, deployment: Deployment, fault: Fault) -> Lesson | None:
+    """The client's beta flags that the fault names; all of them, and for this call alone, if it names none."""
     sent = [
         beta for beta in named(call.client.header) if takes_beta(deployment.profile, beta) and len(beta) <= _BETA_CHARS
     ]
-    stated = [beta for beta in sent if re.search(rf"(?<![\w-]){re.escape(beta)}(?![\w-])", fault.message)]
-    return frozenset(stated or sent)
-
-
-def _with(deployment: Deployment, learned: _Learned) -> Deployment:
-    profile = deployment.profile
-    profile = replace(
-        profile,
-        unsupported=profile.unsupported | learned.refused,
-        refused_betas=profile.refused_betas | learned.betas,
-    )
-    if learned.limit is not None:
-        profile = replace(profile, max_tokens_field=learned.limit)
-    return replace(deployment, profile=profile)
+    if not sent:
+        return None
+    values = _BETAS_STATED.match(fault.message)
+    # A comma ends a flag, whatever else a client may have written into one; each stands in quotes or plainly.
+    stated = {each.strip() for each in values["values"].split(",")} if values is not None else set()
+    refused = tuple(beta for beta in sent if beta in stated or f"`{beta}`" in stated)
+    return Lesson(betas=refused) if refused else Lesson(betas=tuple(sent), lasting=False)
