@@ -123,6 +123,13 @@ def test_a_credential_that_a_client_brings_is_masked_whatever_it_looks_like() ->
         b'{"model":"m","api_key":"of-no-known-shape","messages":[]}',
         b'{"api_key" : "with \\"quotes\\" of-no-known-shape", "aws_secret_access_key":"of-no-known-shape"}',
         b'{"api_base":"http://x","api_key":"of-no-known-sh',
+        b'{"api_base":"http://x","api_key":"of-no-known-sh\\',
+        b'{"vertex_credentials": {"private_key": "of-no-known-shape"}, "model": "m"}',
+        b'{"vertex_ai_credentials": "of-no-known-shape", "aws_web_identity_token": "of-no-known-shape"}',
+        b'{"api\\u005fkey": "of-no-known-shape", "user_config": {"model_list": ["of-no-known-shape"]}}',
+        b'{"fallbacks": [{"model": "m", "api_key": "of-no-known-shape"}]}',
+        b'{"model": "m", "api\\u005Fkey": "of-no-known-sh',
+        b'{"model": "m", "vertex_credentials": {"type": "x", "private_key": "of-no-known-sh',
     ):
         packed = redaction.pack(body)
         assert packed is not None

@@ -1,5 +1,7 @@
 """Where a request goes and with whose credential: the operator's to say, and a client's where the operator lets it."""
 
+import asyncio
+import re
 import socket
 from typing import Any
 
@@ -7,6 +9,8 @@ import pytest
 from tests.fakes.gateway import gateway
 from tests.fakes.upstream import Upstream, json_answer
 
+from wayport.config.clients import client_side
+from wayport.core.net import AddressPattern
 from wayport.upstream.faults import TransportFault
 
 CHAT = {
@@ -110,6 +114,128 @@ async def test_an_address_that_the_operator_wrote_a_pattern_for_has_our_credenti
             assert len(theirs.requests) == 1
 
 
+async def test_a_patterns_wildcard_ends_where_the_host_does() -> None:
+    async with Upstream([]) as own, Upstream(json_answer(CHAT)) as theirs:
+        port = theirs.url.rpartition(":")[2]
+        pattern = rf"^http://local.*direct\.example:{port}/v1$"
+        async with gateway(allowing(own, f"{{api_base: '{pattern}'}}")) as wayport:
+            resolver = wayport.worker.transport.resolver
+            resolver._getaddrinfo = Names()
+            for other in (
+                f"http://localhost:{port}/direct.example:{port}/v1",
+                f"http://local.evil.example/direct.example:{port}/v1",
+                f"http://local.direct.example:{port}/x/v1",
+                f"http://local\\direct.example:{port}@evil.example/v1",
+            ):
+                assert (await wayport.ask({**ASK, "api_base": other})).status_code == 400, other
+            assert not theirs.requests
+            assert (await wayport.ask({**ASK, "api_base": f"HTTP://Local-direct.example:{port}/v1"})).status_code == 200
+            assert auth(theirs) == [f"Bearer {SECRET}"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "origin", "path"),
+    [
+        (
+            r"^https://litellm.*direct\.fireworks\.ai/v1$",
+            r"https://litellm.*direct\.fireworks\.ai",
+            "/v1",
+        ),
+        (r"https?:\/\/(a|b)\.example[.]com\/.*", r"https?:\/\/(a|b)\.example[.]com", r"\/.*"),
+        (r"https://[^/]+[.]example[.]com/(a|b)/c", "https://[^/]+[.]example[.]com", "/(a|b)/c"),
+        ("http://127[.]0[.]0[.]1:[0-9]+", "http://127[.]0[.]0[.]1:[0-9]+", ""),
+    ],
+)
+def test_a_pattern_is_two(pattern: str, origin: str, path: str) -> None:
+    assert client_side({"api_base": pattern}).bases == (AddressPattern(origin=origin, path=path),)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (".*", "begin it with https://"),
+        ("https://.*", "hosts of others"),
+        (r"https://a[.]example[.]com.*", "hosts of others"),
+        (r"https://a[.]example[.]com(/v1)?", "first slash"),
+        (r"https://a[.]example[.]com[/]v1", "first slash"),
+        ("https://a/v1|https://b/v1", "alternatives"),
+        ("(?i)https://a/v1", "flags"),
+        ("https://a/(v1", "no regular expression"),
+        (r"https://(?P<x>a)/(?P=x)", "no regular expression"),
+    ],
+)
+def test_a_pattern_that_cannot_be_two_is_refused_with_what_to_do(pattern: str, why: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        client_side({"api_base": pattern})
+
+
+async def test_a_clients_address_says_nothing_of_what_is_spent() -> None:
+    lying = {**CHAT, "usage": {"prompt_tokens": 10**12, "completion_tokens": 10**12, "cost": 1e6}}
+    limits = "limits: {gateway: {max_budget: 1, budget_duration: 30d}}"
+    async with Upstream(json_answer(CHAT)) as own, Upstream(json_answer(lying)) as theirs:
+        config = allowing(own, "api_key", "api_base", more=limits).replace(
+            "{model: up/x, client", "{model: up/x, prices: {input: 1000, output: 1000}, client"
+        )
+        config = config.replace("fallbacks: [other]", "fallbacks: []")
+        async with gateway(config) as wayport:
+            for _ in range(2):
+                assert (await wayport.ask({**ASK, "api_base": theirs.url, "api_key": "sk-mine"})).status_code == 200
+            # And it is not taken for what the model costs others.
+            assert (await wayport.ask(ASK)).status_code == 200
+            ended = [record for record in wayport.records if not record.opened]
+            assert [record.cost_nano_usd for record in ended] == [0, 0, 4_000_000]
+            assert (ended[2].reserved_nano_usd or 0) > 0
+
+
+class Names:
+    """A resolver of the system's; slow names are answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.slow = asyncio.Event()
+        self.asked: list[str] = []
+
+    async def __call__(self, host: str, port: int, **_: Any) -> Any:
+        self.asked.append(host)
+        if host.startswith("slow"):
+            await self.slow.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+async def test_slow_names_of_clients_leave_the_resolver_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wayport.pipeline.client_side._LOOKUP_S", 0.05)
+    async with Upstream(json_answer(CHAT)) as own, Upstream(json_answer(CHAT)) as theirs:
+        port = theirs.url.rpartition(":")[2]
+        async with gateway(allowing(own, "api_base").replace("127.0.0.1", "localhost", 1)) as wayport:
+            resolver = wayport.worker.transport.resolver
+            names = resolver._getaddrinfo = Names()
+            assert (await wayport.ask({**ASK, "api_base": f"http://known.example:{port}"})).status_code == 200
+            # It is given up after a while, and its look-up goes on.
+            assert (await wayport.ask({**ASK, "api_base": "http://slow0.example"})).status_code == 400
+            for number in range(1, 20):
+                refused = await wayport.ask({**ASK, "api_base": f"http://slow{number}.example"})
+                assert (refused.status_code, refused.json()["error"]["code"]) == (503, "client_address_busy")
+                assert refused.headers["retry-after"] == "1"
+            assert [name for name in names.asked if name.startswith("slow")] == ["slow0.example"]
+            # What is known needs no look-up, and ours are not counted.
+            assert (await wayport.ask({**ASK, "api_base": f"http://known.example:{port}"})).status_code == 200
+            assert (await wayport.ask(ASK)).status_code == 200
+            names.slow.set()
+            await resolver.resolve("slow0.example", 80)
+            assert (await wayport.ask({**ASK, "api_base": f"http://other.example:{port}"})).status_code == 200
+
+
+async def test_a_vouched_address_that_refuses_our_credential_closes_it_for_nobody_else() -> None:
+    error = json_answer({"error": {"message": "no"}}, status=401)
+    async with Upstream(json_answer(CHAT)) as own, Upstream(error) as theirs:
+        pattern = theirs.url.replace(".", "[.]") + "/.*"
+        async with gateway(allowing(own, f"{{api_base: '{pattern}'}}")) as wayport:
+            for _ in range(3):
+                assert (await wayport.ask({**ASK, "api_base": f"{theirs.url}/v1"})).status_code >= 400
+            assert auth(theirs)[0] == f"Bearer {SECRET}"
+            assert (await wayport.ask(ASK)).status_code == 200
+            assert len(own.requests) == 1
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -136,7 +262,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_asked() -> None:
         looked_up = []
         resolve = resolver.resolve
 
-        async def once(host: str, port: int) -> Any:
+        async def once(host: str, port: int, *, guest: bool = False) -> Any:
             # A name that leads elsewhere the second time.
             looked_up.append(host)
             return await resolve("127.0.0.1" if looked_up.count(host) == 1 else "169.254.169.254", port)
@@ -151,7 +277,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_asked() -> None:
 async def test_a_name_that_nobody_knows_is_a_400() -> None:
     async with Upstream([]) as upstream, gateway(allowing(upstream, "api_base")) as wayport:
 
-        async def fails(host: str, port: int) -> Any:
+        async def fails(host: str, port: int, *, guest: bool = False) -> Any:
             raise TransportFault("connect", f"Cannot resolve {host}:{port}.", body_sent=False)
 
         wayport.worker.transport.resolver.resolve = fails  # type: ignore[method-assign]

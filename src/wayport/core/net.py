@@ -13,14 +13,23 @@ class TlsSettings(Struct, kw_only=True, frozen=True):
     """its key, if that is not in `cert_file`"""
 
 
+class AddressPattern(Struct, kw_only=True, frozen=True):
+    """A regular expression for addresses, in two halves: no wildcard of the first reaches beyond the host's end."""
+
+    origin: str
+    """for the whole of `scheme://host:port`"""
+    path: str
+    """for the whole of what follows; empty: nothing follows"""
+
+
 class ClientSide(Struct, kw_only=True, frozen=True):
     """What a client may say itself, in a request, of where its call goes and with whose credential."""
 
     key: bool = False
     base: bool = False
     """any address, asked without a credential or header of ours"""
-    bases: tuple[str, ...] = ()
-    """patterns of addresses that may have our credential; a pattern covers the whole of an address"""
+    bases: tuple[AddressPattern, ...] = ()
+    """addresses that may have our credential"""
 
 
 class Timeouts(Struct, kw_only=True, frozen=True):

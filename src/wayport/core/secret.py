@@ -2,6 +2,15 @@
 
 import hashlib
 import re
+from typing import Final
+
+CREDENTIAL_NAMES: Final = frozenset((
+    "api_key", "api_base", "base_url", "user_config",
+    "azure_ad_token", "vertex_credentials", "vertex_ai_credentials",
+    "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_profile_name", "aws_role_name",
+    "aws_web_identity_token", "aws_sts_endpoint", "aws_bedrock_runtime_endpoint",
+))  # fmt: skip
+"""fields of a request that say where it goes and with whose credential; each may be or hold a secret"""
 
 
 class Secret:

@@ -5,18 +5,42 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+from msgspec import Raw
 from sqlalchemy import delete, func, select
 
 from wayport.core.record import CallRecord
-from wayport.core.secret import mask
+from wayport.core.secret import CREDENTIAL_NAMES, mask
 from wayport.storage.database import Database
 from wayport.storage.tables import bodies, calls
 
 _LEVEL = 6
-# Credentials that a client may bring itself, of whatever shape; the body may be cut off within one.
-_CREDENTIALS = re.compile(
-    r'("(?:api_key|azure_ad_token|vertex_credentials|aws_(?:secret_access_key|session_token))"\s*:\s*)"(?:[^"\\]|\\.)*(?:"|$)'
-)
+_STARS = Raw(b'"***"')
+_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.encode
+
+
+def _written(name: str) -> str:
+    r"""A name as JSON may hold it: `api\u005fkey` is one, too."""
+    return "".join(rf"(?:{re.escape(char)}|\\u00{ord(char):02x})" for char in name)
+
+
+_NAMES = "|".join(map(_written, sorted(CREDENTIAL_NAMES)))
+# Credentials that a client may bring itself, of whatever shape, and wherever they stand.
+_TEXTS = re.compile(rf'("(?:{_NAMES})"\s*:\s*)"(?:[^"\\]|\\.)*(?:"|\\?$)', re.IGNORECASE)
+# Of a body that is cut off, nobody knows where such an object ends.
+_OBJECTS = re.compile(rf'("(?:{_NAMES})"\s*:\s*)[{{\[].*', re.IGNORECASE | re.DOTALL)
+
+
+def _without_credentials(body: bytes) -> str:
+    try:
+        fields = _fields(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _OBJECTS.sub(r'\1"***"', body.decode("utf-8", "replace"))
+    brought = CREDENTIAL_NAMES & fields.keys()
+    if brought:
+        body = _encode(fields | dict.fromkeys(brought, _STARS))
+    return body.decode("utf-8", "replace")
 
 
 class Redaction:
@@ -29,7 +53,7 @@ class Redaction:
     def pack(self, body: bytes) -> bytes | None:
         if not body:
             return None
-        text = _CREDENTIALS.sub(r'\1"***"', mask(body.decode("utf-8", "replace")))
+        text = _TEXTS.sub(r'\1"***"', mask(_without_credentials(body)))
         for expression in self._expressions:
             text = expression.sub("***", text)
         return zlib.compress(text.encode(), _LEVEL)

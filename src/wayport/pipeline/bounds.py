@@ -12,7 +12,7 @@ from wayport.dialects.neutral import DialectName
 from wayport.ledger.pricing import upper_bound
 from wayport.pipeline.call import Call
 from wayport.routing.plan import Plan
-from wayport.routing.snapshot import Deployment
+from wayport.routing.snapshot import OWN_MARK, Deployment
 from wayport.routing.table import Found, RoutingTable
 
 _MILLION = 1_000_000
@@ -84,7 +84,10 @@ class Bounds:
 
     def of_plan(self, table: RoutingTable, plan: Plan) -> Bound | None:
         """As `of`; models that the request itself names, or leaves to us, count too."""
-        return self.of(table, plan.found) if plan.as_configured else _dearest(plan.possible())
+        deployments = plan.found.deployments
+        # What a client has changed for itself says nothing of the model that others call by the same name.
+        configured = plan.as_configured and not (deployments and OWN_MARK in deployments[0].id)
+        return self.of(table, plan.found) if configured else _dearest(plan.possible())
 
 
 def _candidates(table: RoutingTable, found: Found) -> list[Deployment]:

@@ -11,12 +11,15 @@ import re
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from wayport.core.errors import BadRequest
+from wayport.core.errors import BadRequest, Unavailable
+from wayport.core.price import Price
+from wayport.core.secret import CREDENTIAL_NAMES
 from wayport.pipeline.call import Call
 from wayport.providers.provider import AuthStyle
 from wayport.routing.snapshot import CLIENTS_OWN, OWN_MARK, Deployment, UpstreamCredential
@@ -24,14 +27,7 @@ from wayport.routing.table import Found
 from wayport.upstream.faults import TransportFault
 from wayport.upstream.media import public
 from wayport.upstream.origin import Origin, origin_of
-from wayport.upstream.resolve import Resolver
-
-NAMES: Final = frozenset((
-    "api_key", "api_base", "base_url", "user_config",
-    "azure_ad_token", "vertex_credentials", "vertex_ai_credentials",
-    "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_profile_name", "aws_role_name",
-    "aws_web_identity_token", "aws_sts_endpoint", "aws_bedrock_runtime_endpoint",
-))  # fmt: skip
+from wayport.upstream.resolve import Resolver, TooManyLookUps
 
 _MAY_BE: Final = frozenset(("api_key", "api_base", "base_url"))
 _NOTHING = (b"null", b'""', b"{}")
@@ -39,6 +35,8 @@ _BESIDE = frozenset({"responses", "messages"})
 """what another server speaks beside chat is not known"""
 _TRUE = Raw(b"true")
 _LOOKUP_S = 5.0
+_NOT_OURS = Price(free=True, source="config")
+"""As the operator's own price: it wins over what the address states."""
 
 _text = msgspec.json.Decoder(str).decode
 
@@ -54,11 +52,11 @@ class Own(Struct, frozen=True):
 
 def take(call: Call) -> Own | None:
     """Takes addresses and credentials out of a request. Raises `BadRequest` for those that no client may say."""
-    if NAMES.isdisjoint(call.fields):
+    if CREDENTIAL_NAMES.isdisjoint(call.fields):
         return None
     fields = dict(call.fields)
     found: dict[str, str] = {}
-    for name in sorted(NAMES & fields.keys()):
+    for name in sorted(CREDENTIAL_NAMES & fields.keys()):
         value = fields.pop(name)
         if bytes(value) in _NOTHING:
             continue
@@ -103,7 +101,14 @@ class ClientSide:
         origin = _origin(base)
         try:
             async with asyncio.timeout(_LOOKUP_S):
-                addresses = await self._resolver.resolve(origin.host, origin.port)
+                addresses = await self._resolver.resolve(origin.host, origin.port, guest=True)
+        except TooManyLookUps:
+            raise Unavailable(
+                "`api_base` cannot be looked up now: names of other clients are being looked up. Ask again.",
+                param="api_base",
+                code="client_address_busy",
+                retry_after_s=1,
+            ) from None
         except (TransportFault, TimeoutError):
             raise _wrong(f"leads to {origin.host}, which cannot be found") from None
         for address in addresses:
@@ -151,7 +156,16 @@ def _permits(deployment: Deployment, own: Own) -> bool:
 def _is_vouched_for(deployment: Deployment, own: Own) -> bool:
     """Whether the operator wrote a pattern for this very address."""
     patterns = deployment.client.bases if deployment.client is not None else ()
-    return any(re.fullmatch(pattern, own.base) for pattern in patterns)
+    if not patterns:
+        return False
+    # What is matched is what is connected to, however the client wrote it.
+    origin = _origin(own.base)
+    where = {f"{origin.scheme}://{origin.authority}", f"{origin.scheme}://{origin.authority_with_port}"}
+    path = urlsplit(own.base).path
+    return any(
+        re.fullmatch(pattern.path, path) and any(re.fullmatch(pattern.origin, each, re.IGNORECASE) for each in where)
+        for pattern in patterns
+    )
 
 
 def _with(deployment: Deployment, own: Own, address: str) -> Deployment:
@@ -166,6 +180,7 @@ def _with(deployment: Deployment, own: Own, address: str) -> Deployment:
             paths={name: path for name, path in deployment.paths.items() if name not in _BESIDE},
         )
         if not _is_vouched_for(deployment, own):
+            # The operator pays nothing there, and the address must not say what is spent of anybody's budget.
             changed = replace(
                 changed,
                 credential=UpstreamCredential(reference=CLIENTS_OWN + told),
@@ -173,6 +188,7 @@ def _with(deployment: Deployment, own: Own, address: str) -> Deployment:
                 headers={},
                 tls=None,
                 missing=(),
+                price=_NOT_OURS,
             )
     if own.key:
         auth = deployment.auth if deployment.auth.where != "none" else AuthStyle()

@@ -14,7 +14,7 @@ from msgspec import Struct
 from wayport.core.errors import Fault, FaultClass
 from wayport.core.secret import mask
 from wayport.routing.news import Rest, Scope
-from wayport.routing.snapshot import Deployment
+from wayport.routing.snapshot import OWN_MARK, Deployment
 
 _OF_CREDENTIAL: frozenset[FaultClass] = frozenset({"authentication", "permission", "quota"})
 _OF_DEPLOYMENT: frozenset[FaultClass] = frozenset({"server", "overloaded", "connect", "timeout", "cut", "malformed"})
@@ -393,7 +393,11 @@ def _credential_of(deployment: Deployment) -> tuple[tuple[str, str], tuple[str, 
     hash of it is kept, as other nodes are told of it.
     """
     credential = deployment.credential
-    who = _hashed(credential.value) if credential.value else credential.reference or deployment.base_url
+    if OWN_MARK in deployment.id:
+        # What an address that a client chose thinks of our credential says nothing of it elsewhere.
+        who = deployment.id
+    else:
+        who = _hashed(credential.value) if credential.value else credential.reference or deployment.base_url
     return (deployment.provider, who), (f"{deployment.provider}\n{deployment.upstream_model}", who)
 
 

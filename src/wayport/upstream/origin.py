@@ -31,8 +31,14 @@ class Origin(Struct, frozen=True, cache_hash=True):
         """What stands in the `host` header."""
         if self.scheme == "unix":
             return "localhost"
+        full = self.authority_with_port
+        return full.removesuffix(f":{self.port}") if self.port == _PORTS[self.scheme] else full
+
+    @property
+    def authority_with_port(self) -> str:
+        """As in a URL that leaves out nothing."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+        return f"{host}:{self.port}"
 
     def __str__(self) -> str:
         return f"unix:{self.host}" if self.scheme == "unix" else self.authority

@@ -13,6 +13,12 @@ from wayport.upstream.faults import TransportFault
 FRESH_S = 30.0
 FRESH_FAILURE_S = 1.0
 _MOST_NAMES = 1024
+_MOST_GUESTS = 1
+"""The system's resolver has two threads for all of a worker (libuv's, half of its pool), and a slow name holds one for as long as it likes."""
+
+
+class TooManyLookUps(Exception):
+    """Names that clients wrote are being looked up already."""
 
 
 class Address(NamedTuple):
@@ -36,20 +42,30 @@ class Resolver:
         self._getaddrinfo = getaddrinfo
         self._steady_s = clock.steady_s
         self._known: dict[tuple[str, int], _Known] = {}
+        self._guests = 0
+        """look-ups under way of names that clients wrote"""
 
-    async def resolve(self, host: str, port: int) -> list[Address]:
-        """Addresses to try, in order: both families in turn, as the system prefers them. Raises `TransportFault`."""
+    async def resolve(self, host: str, port: int, *, guest: bool = False) -> list[Address]:
+        """Addresses to try, in order: both families in turn, as the system prefers them. Raises `TransportFault`.
+
+        `guest`: a client wrote the name. Raises `TooManyLookUps` instead of beginning one too many.
+        """
         literal = _literal(host, port)
         if literal is not None:
             return [literal]
         key = (host, port)
         known = self._known.get(key)
         if known is None or (known.found.done() and self._steady_s() >= known.until_s):
+            if guest and self._guests >= _MOST_GUESTS:
+                raise TooManyLookUps
             if len(self._known) >= _MOST_NAMES:
                 self._known = {k: v for k, v in self._known.items() if not v.found.done()}
             found = asyncio.ensure_future(self._look_up(host, port))
             known = self._known[key] = _Known(FRESH_S, found)
             found.add_done_callback(lambda _: self._answered(key, found))
+            if guest:
+                self._guests += 1
+                found.add_done_callback(self._guest_left)
         # A caller that leaves must not take the look-up away from the others.
         return await asyncio.shield(known.found)
 
@@ -59,6 +75,10 @@ class Resolver:
             return
         fresh_s = FRESH_S if found.exception() is None else FRESH_FAILURE_S
         self._known[key] = _Known(self._steady_s() + fresh_s, found)
+
+    def _guest_left(self, _: object) -> None:
+        # Only now: whoever waited for it may have left long before, and the thread was busy all the same.
+        self._guests -= 1
 
     def worked(self, host: str, port: int, address: Address) -> None:
         """This one can be reached: it is tried first while the answer is fresh."""
