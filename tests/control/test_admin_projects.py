@@ -126,3 +126,32 @@ async def test_who_leads_a_team_makes_its_projects_and_its_members_see_them(tmp_
         for user, may, count in (("lead", 200, 2), ("member", 200, 2), ("stranger", 403, 0)):
             assert await status(user, "GET", "/project/info", params={"project_id": "p"}) == may
             assert len((await admin.as_key(keys[user], "GET", "/project/list")).json()) == count
+
+
+async def test_what_was_decided_above_a_team_is_not_undone_by_its_lead(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path) as admin:
+        await post(admin, "/organization/new", {"organization_id": "org", "organization_alias": "org"})
+        await post(admin, "/team/new", {"team_id": "blue", "organization_id": "org"})
+        await post(admin, "/project/new", {"project_id": "p", "team_id": "blue", "blocked": True})
+        for user in ("lead", "boss", "viewer"):
+            role = "internal_user_viewer" if user == "viewer" else "internal_user"
+            await post(admin, "/user/new", {"user_id": user, "user_role": role, "auto_create_key": False})
+        for user in ("lead", "viewer"):
+            await post(admin, "/team/member_add", {"team_id": "blue", "member": {"user_id": user, "role": "admin"}})
+        boss = {"user_id": "boss", "role": "org_admin"}
+        await post(admin, "/organization/member_add", {"organization_id": "org", "member": boss})
+        keys = {user: (await made_key(admin, user_id=user))["key"] for user in ("lead", "boss", "viewer")}
+
+        async def update(user: str, path: str = "update", **fields: object) -> tuple[int, str | None]:
+            body = {**({"project_id": "p"} if path == "update" else {"team_id": "blue"}), **fields}
+            answered = await admin.as_key(keys[user], "POST", f"/project/{path}", json=body)
+            return answered.status_code, answered.json().get("error", {}).get("param")
+
+        for blocked in (False, None):
+            assert await update("lead", blocked=blocked) == (403, "blocked")
+        assert await update("lead", "new", blocked=True) == (403, "blocked")
+        # Saying how it is changes nothing.
+        assert await update("lead", blocked=True, description="x") == (200, None)
+        assert await update("viewer", description="y") == (403, None)
+        assert (await get(admin, "/project/info", project_id="p"))["description"] == "x"
+        assert await update("boss", blocked=False) == (200, None)

@@ -82,6 +82,22 @@ async def test_who_slept_through_two_rotations_is_told_the_newest_key(tmp_path: 
         assert (info["rotation_count"], info["key_name"]) == (2, f"sk-...{fetched[-4:]}")
 
 
+@pytest.mark.parametrize(("grace", "status"), [(None, 401), ("1h", 200)])
+async def test_a_key_replaced_by_hand_without_grace_takes_all_older_ones_along(
+    address: Address, tmp_path: Path, grace: str | None, status: int
+) -> None:
+    async with admin_app(address, tmp_path) as admin:
+        made = await made_key(admin, auto_rotate=True, rotation_interval="1d", grace_period="7d")
+        admin.clock.advance(DAY_S)
+        assert await _job(admin, []).step() == 1
+        fetched = (await admin.as_key(made["key"], "GET", "/key/rotated")).json()["key"]
+        new = await post(admin, "/key/regenerate", {"key": fetched, "grace_period": grace})
+        for old in (made["key"], fetched):
+            assert await _status(admin, old) == status
+        assert await _status(admin, new["key"]) == 200
+        assert made["token"] in admin.invalidated
+
+
 async def test_of_two_nodes_one_replaces_a_key(address: Address, tmp_path: Path) -> None:
     async with admin_app(address, tmp_path) as admin:
         told: list[str] = []

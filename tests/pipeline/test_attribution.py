@@ -51,6 +51,13 @@ async def test_headers_beat_the_body() -> None:
     assert json.loads(record.metadata or b"") == {"session_id": "body", "spend_logs_metadata": {"job": 1}}
 
 
+async def test_tags_of_our_own_header_are_the_calls_tags() -> None:
+    """What leads a call to a tag's deployments binds it by the tag's budget and stands in its record."""
+    assert (await _record({"tags": ["body"]}, {"x-wayport-tags": "one, ,two"})).tags == ["one", "two"]
+    both = {"x-litellm-tags": "theirs", "x-wayport-tags": "ours"}
+    assert (await _record({}, both)).tags == ["ours"]
+
+
 async def test_a_w3c_trace_is_continued() -> None:
     record = await _record({}, {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
     assert (record.trace_id, record.parent_span_id) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")

@@ -293,7 +293,7 @@ class Keys:
     ) -> tuple[Secret, Key, Key] | None:
         """A new key in place of an old one, which is good for `grace_s` more; the new key, and the row before and
         after. None if there is none, or it is not due to be replaced by `due_s`. `seal`: the new key is kept for whoever
-        has an old one.
+        has an old one. Without grace nothing is good any more that was replaced earlier either.
         """
         key = key or new_key()
         text = _checked(key)
@@ -317,7 +317,9 @@ class Keys:
                 for old_hash in older.all():
                     now = {"key_hash": new_hash, "sealed": seal(old_hash, text) if seal is not None else None}
                     await connection.execute(old_keys.update().where(old_keys.c.old_hash == old_hash).values(now))
-                if grace_s > 0:
+                if grace_s <= 0:
+                    await connection.execute(delete(old_keys).where(old_keys.c.key_hash.in_([wanted, new_hash])))
+                else:
                     row = {
                         "old_hash": wanted, "key_hash": new_hash, "until_s": now_s + grace_s,
                         "sealed": seal(wanted, text) if seal is not None else None,

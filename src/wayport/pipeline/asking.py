@@ -29,10 +29,8 @@ class CallAsking:
 
     def tags(self) -> Sequence[str]:
         call = self._call
-        own = call.client.header(b"x-wayport-tags")
-        named = [tag.strip() for tag in own.decode("latin-1").split(",")] if own is not None else call.tags
         of_key = call.principal.tags if call.principal is not None else ()
-        return [*named, *of_key]
+        return [*call.tags, *of_key]
 
     def pins(self, found: Found, kinds: Sequence[str]) -> tuple[str, ...]:
         """The strongest first: what only one deployment has stored, then the session, then a prompt in the cache."""

@@ -19,7 +19,7 @@ _LABELLING = frozenset({
     "litellm_metadata", "metadata", "tags", "litellm_session_id", "litellm_trace_id", "user", "safety_identifier",
 })  # fmt: skip
 _LABELLED = frozenset({
-    b"x-litellm-tags", b"x-litellm-session-id", b"x-litellm-trace-id", b"traceparent", b"x-litellm-spend-logs-metadata",
+    b"x-wayport-tags", b"x-litellm-tags", b"x-litellm-session-id", b"x-litellm-trace-id", b"traceparent", b"x-litellm-spend-logs-metadata",
     b"x-litellm-end-user-id", b"x-litellm-customer-id",
 })  # fmt: skip
 """fields and headers that say something of a call's origin; most calls have none of them"""
@@ -52,7 +52,10 @@ def attribute(call: Call) -> None:
     raw = fields.get("litellm_metadata") or fields.get("metadata")
     labels = _read(call, bytes(raw)) if raw is not None else _NO_LABELS
     call.end_user = _end_user(call, labels)
-    if (named := header(b"x-litellm-tags")) is not None:
+    named = header(b"x-wayport-tags")
+    if named is None:
+        named = header(b"x-litellm-tags")
+    if named is not None:
         call.tags = _bounded(named.decode("latin-1").split(","))
     elif tags := fields.get("tags") or labels.tags:
         call.tags = _tags_of(tags)

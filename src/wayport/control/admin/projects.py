@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Depends
 from pydantic import BaseModel, Field
 from sqlalchemy import or_, select
 
+from wayport.access import refusals
 from wayport.access.allow import covers
 from wayport.access.keys import KeyFilter
 from wayport.access.principal import Principal
@@ -144,10 +145,12 @@ def _changing(router: APIRouter, parts: Parts) -> None:
 
     @router.post("/new", summary="Make a project of a team")
     async def new(body: NewProject, caller: anyone) -> dict[str, Any]:
-        team = await led(await stores.standing(caller), body.team_id, parts, "/project/new")
+        standing = await stores.standing(caller)
+        team = await led(standing, body.team_id, parts, "/project/new")
         await check_budget(body)
         project_id = body.project_id or uuid7()
         given = body.given()
+        _check_blocking(standing, team, given, blocked=False)
         _check_within(team, given)
         made = await stores.projects.add(project_id, _patch(given, parts.clock.now_s()), by=name_of(caller))
         await changes.tell(parts, project_ids=[project_id])
@@ -160,6 +163,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         before, team = await _led_project(standing, body.project_id, parts)
         await check_budget(body)
         given = body.given()
+        _check_blocking(standing, team, given, blocked=before.blocked)
         if given.pop("team_id", None) not in {None, before.team_id}:
             team = await led(standing, str(body.team_id), parts, "/project/update")
             if await _has_keys(before.id, parts):
@@ -199,7 +203,9 @@ def _changing(router: APIRouter, parts: Parts) -> None:
 
 
 async def _led_project(standing: Standing, project_id: str, parts: Parts) -> tuple[Project, Team | None]:
-    """The project, if the caller leads its team."""
+    """The project, if the caller leads its team and may change anything."""
+    if not standing.manages_something:
+        raise refusals.admins_only(parts.compat, "/project/update")
     row = await parts.stores.projects.find(project_id)
     if row is None:
         raise no_such_project(project_id) if standing.sees_all else not_yours()
@@ -207,6 +213,18 @@ async def _led_project(standing: Standing, project_id: str, parts: Parts) -> tup
     if not (standing.manages_all or (team is not None and standing.leads(team))):
         raise not_yours()
     return row, team
+
+
+def _check_blocking(standing: Standing, team: Team | None, given: Given, *, blocked: bool) -> None:
+    """As with teams: who leads one may not undo what was decided above it."""
+    if bool(given.get("blocked", blocked)) == blocked:
+        return
+    if not standing.leads_organization(team.organization_id if team is not None else None):
+        raise PermissionDenied(
+            "A team's admin may not change its projects' `blocked`: ask who stands above the team.",
+            param="blocked",
+            code="field_not_allowed",
+        )
 
 
 async def _has_keys(project_id: str, parts: Parts) -> bool:
