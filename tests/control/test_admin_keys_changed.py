@@ -273,7 +273,7 @@ async def test_what_is_shown_as_spent_begins_anew_with_the_budget(
             assert principal is not None
             record = call_record(key_hash=made["token"], cost_nano_usd=usd * 1_000_000_000)
             record.team_id = "blue"
-            account = Gauges(clock=admin.clock).account(principal, "m", "m")
+            account = Gauges(clock=admin.clock).account(principal, "m", ("m",))
             record.budget_windows = account.windows
             async with admin.database.write() as connection:
                 await CallLog(admin.database, clock=admin.clock).add(connection, [record])

@@ -138,6 +138,11 @@ def places(draw: Any) -> tuple[Snapshot, list[list[Any]]]:
     return Snapshot(models=models, router=policy), scripts
 
 
+class Unlimited:
+    async def further(self, call: Call, names: tuple[str, ...]) -> None:
+        """No limits bind any model."""
+
+
 async def _one(routing: Routing, table: RoutingTable, script: list[Any], clock: ManualClock) -> Scripted:
     client = Client()
     call = began(
@@ -170,7 +175,7 @@ async def _one(routing: Routing, table: RoutingTable, script: list[Any], clock: 
             first = await routing.lines.turn_of(plan, refused, clock)
         # As when a call has to wait for money that others have reserved.
         await asyncio.sleep(0)
-        await tries(call, first, attempt=scripted, routing=routing, clock=clock)
+        await tries(call, first, admit=Unlimited(), attempt=scripted, routing=routing, clock=clock)
     except (WayportError, asyncio.CancelledError):
         pass
     return scripted

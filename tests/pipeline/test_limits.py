@@ -172,7 +172,7 @@ async def test_what_calls_in_flight_give_back_of_a_budget_that_was_lowered_is_no
         await upstream.until(lambda: len(upstream.requests) == 1)
         held = gauge(wayport, "usd")
         wayport.worker.admission.account(
-            wayport.keys.principals[key_hash(limited(wayport, low)["authorization"][7:])], "m", "m"
+            wayport.keys.principals[key_hash(limited(wayport, low)["authorization"][7:])], "m", ("m",)
         )
         assert (held.limit, held.free, held.held) == (COST, 0, held.busy)
         waiting.cancel()

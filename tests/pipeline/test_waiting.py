@@ -291,3 +291,28 @@ router: {{num_retries: 0, queue: {{wait_s: 20}}}}
             assert opener.asked == ["eu 1", "us"]
             opener.let(3)
             assert [(await call).status_code for call in calls] == [200, 200, 200]
+
+
+async def test_a_key_that_fills_the_line_gives_its_last_place_to_one_that_has_none() -> None:
+    async with door(queue="queue: {wait_s: 20, length: 3}") as (opener, wayport):
+        greedy = {"authorization": f"Bearer {wayport.keys.add('sk-greedy-key-0000001')}"}
+        modest = {"authorization": f"Bearer {wayport.keys.add('sk-modest-key-0000001')}"}
+
+        def ask(text: str, headers: dict[str, str]) -> asyncio.Task[httpx.Response]:
+            body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+            return asyncio.ensure_future(wayport.ask(body, headers=headers))
+
+        calls = [ask("0", greedy)]
+        await until_asked(opener, 1)
+        for number in range(1, 4):
+            calls.append(ask(str(number), greedy))
+            await until_waiting(wayport, number)
+        assert (await ask("4", greedy)).status_code == 429
+        other = ask("other", modest)
+        assert (await calls.pop()).status_code == 429
+        # It has one of three places, and the other key two: that is as even as it gets.
+        assert (await ask("another", modest)).status_code == 429
+        opener.let(4)
+        assert [(await call).status_code for call in [*calls, other]] == [200] * 4
+        assert opener.asked == ["0", "1", "2", "other"]
+        assert wayport.worker.routing.lines.count == 0

@@ -65,6 +65,12 @@ class Reservation:
         self.nano_usd = nano_usd
         self.tokens = tokens
 
+    def join(self, other: "Reservation") -> None:
+        """Settles that one, too. Where both hold money it is as much."""
+        self.account = self.account.joined(other.account)
+        self.tokens += other.tokens
+        self.nano_usd = max(self.nano_usd, other.nano_usd)
+
     def extend(self, nano_usd: int) -> bool:
         """Reserves so much more: what an attempt that came to nothing may have cost. False: there is no room for it."""
         money = self.account.money
@@ -97,8 +103,10 @@ class Admission:
         self.binds_all = bool(everybody)
         self.gauges.bind(everybody)
 
-    def account(self, principal: Principal, asked: str, model: str, others: tuple[Holder, ...] = ()) -> Account:
-        return self.gauges.account(principal, asked, model, others)
+    def account(
+        self, principal: Principal, asked: str, names: tuple[str, ...], others: tuple[Holder, ...] = ()
+    ) -> Account:
+        return self.gauges.account(principal, asked, names, others)
 
     # ------------------------------------------------------------------------------------------------------- taking
     def take(
@@ -151,17 +159,23 @@ class Admission:
         self,
         principal: Principal,
         asked: str,
-        model: str,
+        names: tuple[str, ...],
         *,
         others: tuple[Holder, ...],
         amounts: Amounts,
         lower: Lower,
+        beyond: Account | None = None,
     ) -> Reservation:
-        """Leases, waits or lowers until the call fits. Raises `RateLimited`, `BudgetExceeded`, `Unavailable`."""
+        """Leases, waits or lowers until the call fits. Raises `RateLimited`, `Unavailable`.
+
+        `beyond`: what the call has taken of already, and takes no more of.
+        """
         deadline_s = self._steady_s() + self._rules.budget_wait_s
         polite, modest = True, False
         while True:
-            account = self.gauges.account(principal, asked, model, others)
+            account = self.gauges.account(principal, asked, names, others)
+            if beyond is not None:
+                account = account.beyond(beyond)
             short = self.take(account, amounts, polite=polite, modest=modest)
             if isinstance(short, Reservation):
                 for gauge in account.money:
@@ -169,7 +183,7 @@ class Admission:
                         gauge.wake()
                 return short
             if self._steady_s() >= short.ends_s:
-                self.gauges.renew(account, asked, model)
+                self.gauges.renew(account, asked, names)
                 continue
             if polite and short.waiters:
                 polite = False

@@ -6,7 +6,7 @@ gauge (window) that it was admitted on.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -145,6 +145,35 @@ class Account(NamedTuple):
     until_s: float
     """steady: then a window or a temporary increase ends"""
 
+    def beyond(self, taken: "Account") -> "Account":
+        """What binds here and was not asked for there."""
+        known = {gauge.counter for gauge in taken.gauges()}
+        further = [gauge for gauge in self.gauges() if gauge.counter not in known]
+        return account_of(self.principal, self.others, further)
+
+    def joined(self, other: "Account") -> "Account":
+        """Both, the tokens of this one first."""
+        return account_of(self.principal, self.others, [*self.gauges(), *other.gauges()])
+
+    def gauges(self) -> tuple[Gauge, ...]:
+        return (*self.requests, *self.slots, *self.tokens, *self.money)
+
+
+def account_of(
+    principal: Principal, others: tuple[Holder, ...], gauges: Collection[Gauge], *, until_s: float = inf
+) -> Account:
+    """`until_s`: until then these are all, whatever their windows do."""
+    return Account(
+        principal,
+        others,
+        requests=tuple(g for g in gauges if g.kind == "requests"),
+        slots=tuple(g for g in gauges if g.kind == "slots"),
+        tokens=tuple(g for g in gauges if g.kind == "tokens"),
+        money=tuple(g for g in gauges if g.kind == "money"),
+        windows=tuple(f"{g.counter}@{g.window}" for g in gauges if g.kind == "money"),
+        until_s=min((*(g.ends_s for g in gauges), until_s)),
+    )
+
 
 class Everybody:
     """Limits that bind whoever calls: those of the whole gateway and of single models."""
@@ -169,7 +198,7 @@ class Gauges:
         self._everybody = everybody or Everybody()
         self._clock = clock
         self._gauges: dict[str, Gauge] = {}
-        self._accounts: dict[tuple[str | None, str, str], Account] = {}
+        self._accounts: dict[tuple[str | None, str, tuple[str, ...]], Account] = {}
 
     def all(self) -> list[Gauge]:
         return list(self._gauges.values())
@@ -182,8 +211,11 @@ class Gauges:
     def get(self, counter: str) -> Gauge | None:
         return self._gauges.get(counter)
 
-    def account(self, principal: Principal, asked: str, model: str, others: tuple[Holder, ...] = ()) -> Account:
-        key = (principal.key_hash, asked, model)
+    def account(
+        self, principal: Principal, asked: str, names: tuple[str, ...], others: tuple[Holder, ...] = ()
+    ) -> Account:
+        """`names`: of the model that `asked` leads to, by which limits may know it."""
+        key = (principal.key_hash, asked, names)
         known = self._accounts.get(key)
         if (
             known is not None
@@ -192,15 +224,15 @@ class Gauges:
             and self._clock.steady_s() < known.until_s
         ):
             return known
-        made = self._account(principal, {asked, model}, others)
+        made = self._account(principal, {asked, *names}, others)
         if len(self._accounts) >= _ACCOUNTS:
             self._accounts.clear()
         self._accounts[key] = made
         return made
 
-    def renew(self, account: Account, asked: str, model: str) -> None:
+    def renew(self, account: Account, asked: str, names: tuple[str, ...]) -> None:
         """Windows of the account have ended: the next look makes new ones."""
-        self._accounts.pop((account.principal.key_hash, asked, model), None)
+        self._accounts.pop((account.principal.key_hash, asked, names), None)
 
     def sweep(self) -> None:
         """Lets go of windows that have ended and of what nobody has used for long."""
@@ -219,17 +251,7 @@ class Gauges:
                 if (before := found.get(gauge.counter)) is not None:
                     gauge.limit = min(gauge.limit, before.limit)
                 found[gauge.counter] = gauge
-        gauges = found.values()
-        return Account(
-            principal,
-            others,
-            requests=tuple(g for g in gauges if g.kind == "requests"),
-            slots=tuple(g for g in gauges if g.kind == "slots"),
-            tokens=tuple(g for g in gauges if g.kind == "tokens"),
-            money=tuple(g for g in gauges if g.kind == "money"),
-            windows=tuple(f"{g.counter}@{g.window}" for g in gauges if g.kind == "money"),
-            until_s=min((*(g.ends_s for g in gauges), self._changes_at_s(holders))),
-        )
+        return account_of(principal, others, found.values(), until_s=self._changes_at_s(holders))
 
     def _changes_at_s(self, holders: Iterable[Holder]) -> float:
         """When a temporary increase ends."""

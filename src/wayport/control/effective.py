@@ -114,7 +114,7 @@ def _gauges(principal: Principal, clock: Clock, everybody: Everybody) -> Iterato
     models |= set(everybody.of_model)
     seen: set[str] = set()
     for model in (None, *sorted(name for name in models if name)):
-        account = Gauges(clock=clock, everybody=everybody).account(principal, model or "", model or "")
+        account = Gauges(clock=clock, everybody=everybody).account(principal, model or "", (model or "",))
         for gauge in (*account.money, *account.requests, *account.tokens, *account.slots):
             if gauge.counter not in seen:
                 seen.add(gauge.counter)

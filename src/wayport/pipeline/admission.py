@@ -90,21 +90,28 @@ class Admit:
         assert plan is not None
         assert principal is not None
         found, others = plan.found, call.beside
-        account = self.admission.account(principal, call.model_asked, found.name, others)
-        money = bool(account.money) and call.operation != "count_tokens"
+        account = self.admission.account(principal, call.model_asked, found.names, others)
+        amounts, bound = self._amounts(call, table, money=bool(account.money))
+        taken = self.admission.take(account, amounts)
+        if isinstance(taken, Reservation):
+            self._admitted(call, taken)
+            return None
+        return self._wait(call, others, amounts, bound)
+
+    def _amounts(self, call: Call, table: RoutingTable, *, money: bool) -> tuple[Amounts, Bound | None]:
+        """What the call may use, and by what its cost is bounded."""
+        plan = call.plan
+        assert plan is not None
+        money = money and call.operation != "count_tokens"
         bound = self._bounds.of_plan(table, plan) if money else None
         amounts = amounts_of(call, bound, money=money)
         if money and self._full is not None and self._full.refusing():
             raise refusals.spool_full()
         if amounts is None:
             if not self._allow_unpriced:
-                raise refusals.unbounded(found.name)
+                raise refusals.unbounded(plan.found.name)
             amounts = amounts_of(call, None, money=False) or Amounts()
-        taken = self.admission.take(account, amounts)
-        if isinstance(taken, Reservation):
-            self._admitted(call, taken)
-            return None
-        return self._wait(call, others, amounts, bound)
+        return amounts, bound
 
     async def _wait(self, call: Call, others: tuple[Holder, ...], amounts: Amounts, bound: Bound | None) -> None:
         plan, principal = call.plan, call.principal
@@ -117,48 +124,76 @@ class Admit:
             return None if bound is None else lower(call, bound, left_nano_usd, preferred=preferred)
 
         taken = await self.admission.wait(
-            principal, call.model_asked, plan.found.name, others=others, amounts=amounts, lower=smaller
+            principal, call.model_asked, plan.found.names, others=others, amounts=amounts, lower=smaller
         )
         self._admitted(call, taken)
+
+    async def further(self, call: Call, names: tuple[str, ...]) -> None:
+        """Reserves for a call that was admitted what binds the model of these names beside: a fallback, or what `auto`
+        chose. Raises what `Admission.wait` raises; nothing is lowered for it.
+        """
+        principal = call.principal
+        taken: Reservation | None = call.reservation
+        assert principal is not None
+        assert taken is not None
+        before = taken.account
+        account = self.admission.account(principal, call.model_asked, names, call.beside).beyond(before)
+        if not account.gauges():
+            return
+        amounts = self._of_another(call, taken, money=bool(account.money))
+        more = await self.admission.wait(
+            principal,
+            call.model_asked,
+            names,
+            others=call.beside,
+            amounts=amounts,
+            lower=lambda _: None,
+            beyond=before,
+        )
+        taken.join(more)
+        if more.account.money and self._journal is not None:
+            slot = call.open_slot
+            self._open(call, taken, self._common(taken.account, call))
+            if slot and self._under_way is not None:
+                self._under_way.close(slot)
+
+    def _of_another(self, call: Call, taken: Reservation, *, money: bool) -> Amounts:
+        """What the call may use at a model that it was not admitted to. Of the money that it may cost budgets of others
+        may have reserved as much.
+        """
+        plan = call.plan
+        assert plan is not None
+        if not taken.account.money:
+            return self._amounts(call, plan.table, money=money)[0]
+        amounts = amounts_of(call, None, money=False) or Amounts()
+        amounts.nano_usd = taken.nano_usd if money else 0
+        return amounts
 
     def _admitted(self, call: Call, taken: Reservation) -> None:
         """Before anything is sent: should this process die, the call costs what is reserved for it."""
         call.reservation = taken
-        if not taken.account.money or self._journal is None:
-            return
-        if self._under_way is not None:
-            call.open_slot = self._under_way.open(self._packed(call, taken))
-        if not call.open_slot:
-            self._journal.append(msgspec.msgpack.decode(self._packed(call, taken), type=CallRecord))
-
-    def _packed(self, call: Call, taken: Reservation) -> bytes:
-        """The opening record."""
-        principal: Principal | None = call.principal
-        assert principal is not None
         account = taken.account
+        if not account.money or self._journal is None:
+            return
         known = self._shared.get(id(account))
         if known is None:
             known = self._share(account, call)
-        tags: list[str] = [*dict.fromkeys((*principal.tags, *call.tags))] if principal.tags else call.tags
-        return opens.whole(
-            known[1],
-            opens.Opening(
-                call_id=call.id,
-                started_s=call.started_s,
-                ended_s=call.started_s,
-                operation=call.operation,
-                route=call.route,
-                client_dialect=call.dialect.name,
-                reserved_nano_usd=taken.nano_usd,
-                end_user=call.end_user,
-                tags=tags,
-                stream=call.stream,
-            ),
-        )
+        self._open(call, taken, known[1])
+
+    def _open(self, call: Call, taken: Reservation, common: bytes) -> None:
+        assert self._journal is not None
+        packed = _packed(call, taken, common)
+        call.open_slot = 0 if self._under_way is None else self._under_way.open(packed)
+        if not call.open_slot:
+            self._journal.append(msgspec.msgpack.decode(packed, type=CallRecord))
 
     def _share(self, account: Account, call: Call) -> tuple[Account, bytes]:
         if len(self._shared) >= _ACCOUNTS:
             self._shared.clear()
+        known = self._shared[id(account)] = (account, self._common(account, call))
+        return known
+
+    def _common(self, account: Account, call: Call) -> bytes:
         principal = account.principal
         shared = opens.Shared(
             node=self._node,
@@ -174,8 +209,7 @@ class Admit:
             lease_holder=self._lease_holder,
             opened=True,
         )
-        known = self._shared[id(account)] = (account, opens.packed(shared))
-        return known
+        return opens.packed(shared)
 
     def settle(self, call: Call, record: CallRecord) -> None:
         """Charges a call that was admitted: what it did not use is given back. Contains no await."""
@@ -191,6 +225,28 @@ class Admit:
             record.budget_windows = account.windows
             record.lease_holder = self._lease_holder
         self.admission.settle(taken, nano_usd=cost, usage=call.usage)
+
+
+def _packed(call: Call, taken: Reservation, common: bytes) -> bytes:
+    """The opening record."""
+    principal: Principal | None = call.principal
+    assert principal is not None
+    tags: list[str] = [*dict.fromkeys((*principal.tags, *call.tags))] if principal.tags else call.tags
+    return opens.whole(
+        common,
+        opens.Opening(
+            call_id=call.id,
+            started_s=call.started_s,
+            ended_s=call.started_s,
+            operation=call.operation,
+            route=call.route,
+            client_dialect=call.dialect.name,
+            reserved_nano_usd=taken.nano_usd,
+            end_user=call.end_user,
+            tags=tags,
+            stream=call.stream,
+        ),
+    )
 
 
 def _join(call: Call, others: tuple[Holder, ...]) -> None:

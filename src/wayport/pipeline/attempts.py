@@ -9,7 +9,15 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from wayport.core.clock import Clock
-from wayport.core.errors import BadRequest, CredentialMissing, Fault, RateLimited, UpstreamFault, WayportError
+from wayport.core.errors import (
+    BadRequest,
+    CredentialMissing,
+    Fault,
+    RateLimited,
+    Unavailable,
+    UpstreamFault,
+    WayportError,
+)
 from wayport.core.net import Timeouts
 from wayport.core.record import AttemptRecord
 from wayport.core.secret import mask
@@ -27,6 +35,7 @@ from wayport.routing.wishes import NO_WISHES
 _E = TypeVar("_E", bound=WayportError)
 
 _FULL = Fault(kind="rate_limit", status=429, message="as many calls as it takes", body_sent=False)
+_USED_UP = Fault(kind="quota", status=429, message="its limits are used up", body_sent=False)
 _BILLED = frozenset({"timeout", "cut", "malformed"})
 """failures after which the upstream may have worked, and bill"""
 
@@ -43,21 +52,30 @@ class Makes(Protocol):
         ...
 
 
-async def tries(call: Call, step: Step, *, attempt: Makes, routing: Routing, clock: Clock) -> None:
+class Admits(Protocol):
+    async def further(self, call: Call, names: tuple[str, ...]) -> None:
+        """Reserves what binds the model of these names, for a call that was admitted to another. Raises the refusal."""
+        ...
+
+
+async def tries(call: Call, step: Step, *, admit: Admits, attempt: Makes, routing: Routing, clock: Clock) -> None:
     """Makes attempts until one has answered. Raises the fault that no further attempt could mend."""
     plan = call.plan
     assert plan is not None
     assert call.snapshot is not None
     cooldown_s = call.snapshot.router.cooldown_s
     last: UpstreamFault | None = None
+    asked = plan.found
     while True:
         if step.wait_s > 0:
             await asyncio.sleep(step.wait_s)
+        if call.reservation is not None and (step.public_name != asked.name or asked.auto):
+            step = await _permitted(call, plan, step, last, admit=admit, clock=clock)
         deployment = step.deployment
         most = deployment.max_parallel
         if most is not None and step.candidate.live.in_flight >= most:
             # Others were faster while this call waited for its turn.
-            step = await _elsewhere(plan, step, last, attempted=bool(call.attempts), routing=routing, clock=clock)
+            step = await _elsewhere(call, plan, step, last, routing=routing, clock=clock)
             call.upstream_wait_s += step.queued_s
             continue
         if step.fields:
@@ -132,8 +150,24 @@ async def tries(call: Call, step: Step, *, attempt: Makes, routing: Routing, clo
         step = following
 
 
+async def _permitted(
+    call: Call, plan: Plan, step: Step, last: UpstreamFault | None, *, admit: Admits, clock: Clock
+) -> Step:
+    """The step to another model than the call was admitted to, or the first one after it whose limits leave room."""
+    while True:
+        try:
+            await admit.further(call, plan.names(step))
+        except (BadRequest, RateLimited, Unavailable) as refused:
+            following = plan.instead(step, _USED_UP, clock.steady_s())
+            if following is None:
+                raise (last or refused) from None
+            step = following
+        else:
+            return step
+
+
 async def _elsewhere(
-    plan: Plan, full: Step, last: UpstreamFault | None, *, attempted: bool, routing: Routing, clock: Clock
+    call: Call, plan: Plan, full: Step, last: UpstreamFault | None, *, routing: Routing, clock: Clock
 ) -> Step:
     """The step in the place of one whose deployment has no room any more. Raises what is told where there is none."""
     following = plan.after(full.deployment, _FULL, clock.steady_s())
@@ -144,10 +178,11 @@ async def _elsewhere(
     refused = RateLimited(
         f"Every deployment of `{full.public_name}` has as many calls as it takes.", code=FULL, retry_after_s=1
     )
-    if attempted:
+    if call.attempts:
         # It would ask again where it was told no.
         raise refused
-    return await routing.lines.turn_of(plan, refused, clock)
+    principal = call.principal
+    return await routing.lines.turn_of(plan, refused, clock, of=None if principal is None else principal.key_hash)
 
 
 def _affordable(call: Call, failed: AttemptRecord) -> bool:

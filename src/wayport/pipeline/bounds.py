@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from wayport.access.admit import Amounts
+from wayport.core.errors import BadRequest
 from wayport.core.price import Price
 from wayport.dialects.neutral import DialectName
 from wayport.ledger.pricing import upper_bound
@@ -14,6 +15,7 @@ from wayport.pipeline.call import Call
 from wayport.routing.plan import Plan
 from wayport.routing.snapshot import OWN_MARK, Deployment
 from wayport.routing.table import Found, RoutingTable
+from wayport.routing.wishes import Wishes
 
 _MILLION = 1_000_000
 _BYTES_PER_TOKEN = 4
@@ -22,7 +24,13 @@ _LEAST_OUTPUT = 16
 """OpenAI takes no smaller limit"""
 _MEDIA = (b"image", b"file", b"document", b"video", b"audio")
 _SEARCHES = 10
-_SEARCHING = frozenset({"tools", "web_search_options", "plugins"})
+_SEARCHING = frozenset(
+    {
+        "tools", "web_search_options", "plugins",
+        "fallbacks", "context_window_fallbacks", "context_window_fallback_dict", "content_policy_fallbacks",
+    }
+)  # fmt: skip
+"""where a search can be asked for; a fallback may have tools of its own"""
 _SEARCH = (b"web_search", b"googleSearch", b"google_search")
 _MODELS = 4096
 
@@ -41,6 +49,8 @@ _CHOICES: dict[DialectName, tuple[str, ...]] = {
 _GEMINI = "generationConfig"
 _SIZING = {name: frozenset((*LIMIT_FIELDS[name], *_CHOICES.get(name, ()))) for name in LIMIT_FIELDS}
 """fields that say how long and how many the answers may be; most calls have none of them"""
+
+_ALL_SIZING = frozenset({_GEMINI}.union(*_SIZING.values()))
 
 _whole = msgspec.json.Decoder(int | None).decode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -83,11 +93,31 @@ class Bounds:
             return bound
 
     def of_plan(self, table: RoutingTable, plan: Plan) -> Bound | None:
-        """As `of`; models that the request itself names, or leaves to us, count too."""
+        """As `of`; models that the request itself names, or leaves to us, count too. Raises `BadRequest` where it asks
+        for longer or more answers from one of them: only those that it asks of all are in what it costs at most.
+        """
         deployments = plan.found.deployments
         # What a client has changed for itself says nothing of the model that others call by the same name.
-        configured = plan.as_configured and not (deployments and OWN_MARK in deployments[0].id)
-        return self.of(table, plan.found) if configured else _dearest(plan.possible())
+        if plan.as_configured and not (deployments and OWN_MARK in deployments[0].id):
+            return self.of(table, plan.found)
+        _check_links(plan.wishes)
+        return _dearest(plan.possible())
+
+
+def _check_links(wishes: Wishes) -> None:
+    for name, links in (
+        ("fallbacks", wishes.fallbacks),
+        ("context_window_fallbacks", wishes.context_window),
+        ("content_policy_fallbacks", wishes.content_policy),
+    ):
+        for link in links or ():
+            if sizes := sorted(_ALL_SIZING.intersection(link.fields)):
+                raise BadRequest(
+                    f"`{sizes[0]}` may not stand in `{name}` where a budget binds the call: state it beside `model`, for "
+                    "all models.",
+                    param=f"{name}.{sizes[0]}",
+                    code="size_in_fallback",
+                )
 
 
 def _candidates(table: RoutingTable, found: Found) -> list[Deployment]:

@@ -147,13 +147,13 @@ class Pipeline:
             try:
                 first = plan.first(self._clock.steady_s())
             except RateLimited as refused:
-                first = await self._routing.lines.turn_of(plan, refused, self._clock)
+                first = await self._routing.lines.turn_of(plan, refused, self._clock, of=call.principal.key_hash)
                 call.upstream_wait_s += first.queued_s
             if call.principal.holders or call.beside or self._admit.admission.binds_all:
                 pending = self._admit(call, table)
                 if pending is not None:
                     await pending
-            await tries(call, first, attempt=self._attempt, routing=self._routing, clock=self._clock)
+            await tries(call, first, admit=self._admit, attempt=self._attempt, routing=self._routing, clock=self._clock)
         except WayportError as error:
             self._refuse(call, error)
         except asyncio.CancelledError:

@@ -2,11 +2,13 @@
 each model, and within it for each choice of its deployments (region, tags, a client's own credential).
 
 What must stay true: nobody is passed over but for a more urgent call; a wait ends, by its turn, by its time or with its
-client; who leaves, for whatever reason, lets the next one look.
+client; who leaves, for whatever reason, lets the next one look. One key cannot keep a full line for itself: its last place
+goes to a key that has fewer.
 """
 
 import asyncio
 from bisect import insort
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
@@ -22,9 +24,12 @@ from wayport.routing.refusals import FULL
 
 
 class _Place:
-    __slots__ = ("event", "number", "priority")
+    __slots__ = ("event", "lost", "number", "of", "priority")
 
-    def __init__(self, priority: int, number: int) -> None:
+    def __init__(self, priority: int, number: int, of: str | None) -> None:
+        self.of = of
+        self.lost = False
+        """given to somebody who had fewer"""
         self.priority = priority
         self.number = number
         self.event = asyncio.Event()
@@ -52,36 +57,38 @@ class Lines:
         for line in self._lines.values():
             line[0].event.set()
 
-    async def turn_of(self, plan: Plan, refused: RateLimited, clock: Clock) -> Step:
-        """The first step of a call that was refused, when it is its turn. Raises the refusal that it comes to."""
+    async def turn_of(self, plan: Plan, refused: RateLimited, clock: Clock, *, of: str | None = None) -> Step:
+        """The first step of a call that was refused, when it is its turn. Raises the refusal that it comes to.
+
+        `of`: whose key asks.
+        """
         if refused.code != FULL or plan.patience_s <= 0:
             raise refused
         name, where, rules = plan.found.name, plan.line, plan.queue
         line = self._lines.get(where, [])
-        if len(line) >= rules.length:
-            raise RateLimited(
-                f"Every deployment of `{name}` has as many calls as it takes, and {len(line)} wait already.",
-                code=FULL,
-                retry_after_s=refused.retry_after_s,
-            )
+        if len(line) >= rules.length and not _made_room(line, of):
+            raise _no_room(name, len(line), refused)
         self._number += 1
-        place = _Place(plan.wishes.priority or rules.priority, self._number)
+        place = _Place(plan.wishes.priority or rules.priority, self._number, of)
         self._lines[where] = line
         insort(line, place)
         try:
             return await self._wait(plan, refused, clock, place, line)
         finally:
-            line.remove(place)
-            if line:
-                line[0].event.set()
-            else:
-                del self._lines[where]
+            if not place.lost:
+                line.remove(place)
+                if line:
+                    line[0].event.set()
+                else:
+                    del self._lines[where]
 
     async def _wait(self, plan: Plan, refused: RateLimited, clock: Clock, place: _Place, line: list[_Place]) -> Step:
         name = plan.found.name
         since_s = clock.steady_s()
         until_s = min(since_s + plan.patience_s, inf if plan.until_s is None else plan.until_s)
         while True:
+            if place.lost:
+                raise _no_room(name, plan.queue.length, refused)
             now_s = clock.steady_s()
             again_s = inf
             if line[0] is place:
@@ -107,3 +114,26 @@ class Lines:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left_s, again_s)):
                     await place.event.wait()
+
+
+def _made_room(line: list[_Place], of: str | None) -> bool:
+    """Whether a key that has most places could give up its last one to this key, and did."""
+    counts = Counter(place.of for place in line)
+    if not counts:
+        return False
+    most = max(counts.values())
+    if most < counts[of] + 2:
+        return False
+    number = next(n for n in range(len(line) - 1, -1, -1) if counts[line[n].of] == most)
+    place = line.pop(number)
+    place.lost = True
+    place.event.set()
+    return True
+
+
+def _no_room(name: str, waiting: int, refused: RateLimited) -> RateLimited:
+    return RateLimited(
+        f"Every deployment of `{name}` has as many calls as it takes, and {waiting} wait already.",
+        code=FULL,
+        retry_after_s=refused.retry_after_s,
+    )

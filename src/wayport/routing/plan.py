@@ -48,8 +48,8 @@ class Plan:
     """Asked for one step at a time; each answer takes into account what failed before."""
 
     __slots__ = (
-        "_asking", "_attempts", "_chooser", "_found", "_hops", "_policy", "_table", "_tried", "_turn", "_visited",
-        "decisions", "found", "learns", "pins", "until_s", "wishes",
+        "_asking", "_attempts", "_chooser", "_found", "_hops", "_led_on", "_policy", "_tried", "_turn", "_visited",
+        "decisions", "found", "learns", "pins", "table", "until_s", "wishes",
     )  # fmt: skip
 
     def __init__(
@@ -74,11 +74,13 @@ class Plan:
         self.learns = False
         """there was a choice: where it was answered is worth remembering"""
         self._found = found
-        self._table = table
+        self.table = table
         self._chooser = chooser
         self._asking = asking
         self._policy: RouterPolicy = table.snapshot.router
         self._hops = 0
+        self._led_on: tuple[Found, Fault] | None = None
+        """the model before the latest fallback, and its failure"""
         self._visited: set[str] = {found.name}
         self._attempts = 0
         self._tried: dict[str, FaultClass] = {}
@@ -100,7 +102,7 @@ class Plan:
         if choice.candidate is not None:
             self._attempts = 1
             return Step(choice.candidate, 0.0, "first", found.name)
-        refusal = nobody(found, self._group(found), choice, now_s, compat=self._table.snapshot.compat)
+        refusal = nobody(found, self._group(found), choice, now_s, compat=self.table.snapshot.compat)
         step = self._fallback(choice.hindrance, now_s) if onward.allowed(self._policy, choice.hindrance) else None
         if step is None:
             raise refusal
@@ -124,6 +126,21 @@ class Plan:
         if not unable and (step := self._again(fault, now_s, on=on)) is not None:
             return step
         return self._fallback(fault, now_s) if on else None
+
+    def instead(self, step: Step, fault: Fault, now_s: float) -> Step | None:
+        """The step in the place of one whose model's limits the caller has used up: another model, or None."""
+        if self._led_on is not None and step.reason == "fallback":
+            # As if it had been passed over: the next one that may take over after the same failure.
+            self._found, failure = self._led_on
+            self._hops -= 1
+            return self._fallback(failure, now_s)
+        found = self._found
+        for deployment in found.deployments:
+            if not found.auto or deployment.model == step.deployment.model:
+                self._tried[deployment.id] = fault.kind
+        # Nothing was sent.
+        self._attempts -= 1
+        return self.after(step.deployment, fault, now_s)
 
     def _next(self, fault: Fault, now_s: float) -> Step | None:
         """Another deployment of the same model, at once."""
@@ -201,7 +218,7 @@ class Plan:
             ):
                 found.append((known, link))
         if self._policy.fallbacks.any_other and onward.for_any_other(fault):
-            others = (other for other in self._table.others() if other.name not in self._visited)
+            others = (other for other in self.table.others() if other.name not in self._visited)
             needs = self._asking.needs()
             named = {known.name for known, _ in found}
             found += [
@@ -214,7 +231,7 @@ class Plan:
     def _known(self, name: str) -> Found | None:
         """A fallback that leads nowhere (any more) is passed over: the configuration's check has named it."""
         try:
-            return self._table.find(name)
+            return self.table.find(name)
         except ModelNotFound:
             return None
 
@@ -224,6 +241,7 @@ class Plan:
             choice = self._choose(found, now_s, "fallback", ())
             if choice.candidate is None:
                 continue
+            self._led_on = self._found, fault
             self._found = found
             self._hops += 1
             self._attempts = 1
@@ -254,6 +272,11 @@ class Plan:
         self.decisions.clear()
 
     # ------------------------------------------------------------------------------------------------- for others
+    def names(self, step: Step) -> tuple[str, ...]:
+        """By which limits know the model of the latest step."""
+        found = self._found
+        return (*found.names, step.deployment.model) if found.auto else found.names
+
     @property
     def as_configured(self) -> bool:
         """Where it may lead follows from the configuration alone: the request names no models and leaves none open."""
@@ -291,7 +314,7 @@ class Plan:
                         reached[known.name] = known
                         waiting.append(known)
         if self._policy.fallbacks.any_other:
-            for other in self._table.others():
+            for other in self.table.others():
                 reached.setdefault(other.name, other)
         return list(reached.values())
 

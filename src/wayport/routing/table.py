@@ -16,10 +16,21 @@ _MEMORY = 4096
 class Found:
     """A name that means something: the model and its deployments, wildcards filled in."""
 
-    __slots__ = ("auto", "deployments", "group", "model", "name")
+    __slots__ = ("auto", "deployments", "group", "model", "name", "names")
 
-    def __init__(self, *, name: str, model: Model, deployments: tuple[Deployment, ...], auto: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: Model,
+        deployments: tuple[Deployment, ...],
+        auto: bool = False,
+        pattern: str | None = None,
+    ) -> None:
+        """`pattern`: which stands for this name, where no model is written so."""
         self.name = name
+        self.names = tuple(dict.fromkeys((name, model.name, pattern or name)))
+        """by which limits may know it: its own, and the wildcard's that it was found by"""
         self.model = model
         self.deployments = deployments
         self.auto = auto
@@ -101,7 +112,8 @@ class RoutingTable:
         implicit = self.snapshot.implicit.get(prefix)
         if slash and rest and implicit is not None:
             deployment = _fill(implicit.template, name, rest)
-            return Found(name=name, model=Model(name=name, deployments=(deployment,)), deployments=(deployment,))
+            model = Model(name=name, deployments=(deployment,))
+            return Found(name=name, model=model, deployments=(deployment,), pattern=f"{prefix}/*")
         family = self.snapshot.families.get(name)
         return self._search(family, depth + 1) if family is not None and family != name else None
 
