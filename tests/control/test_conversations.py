@@ -12,7 +12,7 @@ from tests.fakes.databases import opened
 from tests.fakes.manual_clock import ManualClock
 
 from wayport.control.conversations import Conversations
-from wayport.core.errors import Unavailable
+from wayport.core.errors import BadRequest, Unavailable
 from wayport.core.secret import Secret
 from wayport.core.tasks import Tasks
 from wayport.core.turn import ConversationChange, KeptConversation, KeptTurn
@@ -244,3 +244,36 @@ async def test_a_turn_of_a_conversation_that_was_deleted_meanwhile_is_kept_alone
         await kept.put("a", turn("1"), said=[], given=[], conversation="conv_1")
         assert await kept.chain("a", "1") == (turn("1"),)
         assert await kept.chain("a", "conv_1") == ()
+
+
+async def test_a_conversation_that_is_more_than_a_message_holds_is_neither_read_nor_added_to(address: Address) -> None:
+    async with store(address) as (roomy, database, clock):
+        cipher = Cipher(Secret("salt"), purpose="conversations")
+        kept = Conversations(database, cipher, clock=clock, keep_days=30, most_bytes=4_000)
+        head = KeptTurn(
+            response_id="conv_1", input=b"[]", response=msgspec.json.encode(KeptConversation(id="conv_1", created_at=1))
+        )
+        await put(kept, head)
+        items = ConversationChange(items=b'["%b"]' % (b"x" * 2_000))
+        assert await kept.change("a", "conv_1", items)
+        with pytest.raises(BadRequest, match="begin a new one") as refused:
+            await kept.change("a", "conv_1", items)
+        assert (refused.value.param, refused.value.code) == ("items", "conversation_too_large")
+        assert len(await kept.chain("a", "conv_1")) == 2
+        # What answers have added all the same is refused as a whole, and can be deleted.
+        assert await roomy.change("a", "conv_1", items)
+        with pytest.raises(BadRequest, match="begin a new one"):
+            await kept.chain("a", "conv_1")
+        assert len(await roomy.chain("a", "conv_1")) == 3
+        assert await kept.forget("a", "conv_1")
+
+
+async def test_items_of_turns_that_are_too_much_together_are_refused(address: Address) -> None:
+    async with store(address) as (_, database, clock):
+        cipher = Cipher(Secret("salt"), purpose="conversations")
+        kept = Conversations(database, cipher, clock=clock, keep_days=30, most_bytes=4_000)
+        await put(kept, turn("1", said="x" * 2_000), turn("2", said="y" * 2_000))
+        assert len((await kept.items("a", ["out_1"])).turns) == 1
+        with pytest.raises(BadRequest, match="begin a new one") as refused:
+            await kept.items("a", ["out_1", "out_2"])
+        assert refused.value.param == "input"

@@ -129,3 +129,11 @@ def test_what_a_newer_version_says_is_passed_over(caplog: pytest.LogCaptureFixtu
 def test_another_protocol_is_recognised() -> None:
     with pytest.raises(MessageTooLarge):
         list(Frames().feed(b"GET / HTTP/1.1\r\n\r\n"))
+
+
+def test_what_the_other_side_would_not_take_is_not_sent() -> None:
+    asked = PrincipalAsked(id=1, key_hash="x" * 100)
+    framed = frame(asked, 200)
+    assert list(Frames(200).feed(framed)) == [asked]
+    with pytest.raises(MessageTooLarge, match="bytes"):
+        frame(asked, 100)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from tests.fakes.control_process import control_process
 
-from wayport.core.errors import Unavailable
-from wayport.core.turn import KeptTurn
+from wayport.control.conversations import MOST_BYTES
+from wayport.core.errors import BadRequest, Unavailable
+from wayport.core.turn import ConversationChange, KeptTurn
 
 
 def turn(response_id: str, previous_id: str | None = None) -> KeptTurn:
@@ -42,3 +43,22 @@ async def test_a_question_that_a_dying_process_leaves_open_is_unavailable(tmp_pa
         await process.answers()
         worker._timeout_s = 20
         assert await worker.turns.chain("a", "1") == (turn("1"),)
+
+
+async def test_what_is_too_large_for_the_socket_is_refused_and_the_link_lives(tmp_path: Path) -> None:
+    async with control_process(tmp_path) as (process, worker):
+        await process.answers()
+        conversation = KeptTurn(response_id="conv_1", input=b"[]", response=b'{"id":"conv_1"}')
+        await worker.turns.put("a", conversation, said=[], given=[])
+        link = worker._connection
+        assert link is not None
+        huge = ConversationChange(items=b'["%b"]' % (b"x" * MOST_BYTES))
+        with pytest.raises(BadRequest, match="begin a new one") as refused:
+            await worker.turns.change("a", "conv_1", huge)
+        assert (refused.value.param, refused.value.code) == ("items", "conversation_too_large")
+        # Where this side sees that the other would not take it, nothing goes out at all.
+        link._max_bytes = 1_000
+        with pytest.raises(Unavailable, match="more than"):
+            await worker.turns.put("a", turn("x" * 2_000), said=[], given=[])
+        assert await worker.turns.chain("a", "conv_1") == (conversation,)
+        assert worker._connection is link

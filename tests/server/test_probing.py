@@ -118,6 +118,21 @@ async def test_health_is_told_from_what_the_background_has_found() -> None:
         assert upstream.requests == []
 
 
+async def test_health_tells_a_key_of_the_models_that_it_may_use_and_not_what_went_wrong() -> None:
+    async with Upstream([]) as upstream, gateway(config(upstream, "  m: [up/a, up/b]\n  secret: up/c")) as wayport:
+        wayport.worker.probing.hear(ids(wayport)["a"], Probed(error="on fire at 10.0.0.7"))
+        key = wayport.keys.add("sk-small-key-00000000000000", models=("m",))
+        answered = await wayport.http.get("/health", headers={"authorization": f"Bearer {key}"})
+        report = answered.json()
+        assert [each["model"] for each in report["healthy_endpoints"]] == ["up/b"]
+        assert [each["model"] for each in report["unhealthy_endpoints"]] == ["up/a"]
+        assert (report["healthy_count"], report["unhealthy_count"]) == (1, 1)
+        assert "on fire" not in answered.text
+        asked = {"model": "secret"}
+        hidden = await wayport.http.get("/health", params=asked, headers={"authorization": f"Bearer {key}"})
+        assert (hidden.json()["healthy_count"], hidden.json()["unhealthy_count"]) == (0, 0)
+
+
 async def test_health_of_one_model_or_one_deployment() -> None:
     models = "  m: [up/a, up/b]\n  n: up/c\n  p: {model: up/d, mode: image_generation}"
     for checks in ("background: true", "background: false"):

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
-from wayport.control.protocol import Frames, Message, MessageTooLarge, frame
+from wayport.control.protocol import MAX_MESSAGE_BYTES, Frames, Message, MessageTooLarge, frame
+from wayport.core.errors import Unavailable
 
 log = logging.getLogger("wayport.control")
 
@@ -17,11 +18,16 @@ class Connection(asyncio.Protocol):
     """Hands every message to `on_message`; tells `on_lost` once when the other side is gone."""
 
     def __init__(
-        self, on_message: Callable[["Connection", Message], None], on_lost: Callable[["Connection"], None]
+        self,
+        on_message: Callable[["Connection", Message], None],
+        on_lost: Callable[["Connection"], None],
+        *,
+        max_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
+        self._max_bytes = max_bytes
         self._on_message = on_message
         self._on_lost = on_lost
-        self._frames = Frames()
+        self._frames = Frames(max_bytes)
         self._transport: asyncio.Transport | None = None
         self._closed = asyncio.Event()
 
@@ -43,11 +49,16 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
 
     def send(self, message: Message) -> None:
-        """Never waits. To one that is gone it does nothing."""
+        """Never waits. To one that is gone it does nothing. Raises `Unavailable` for what the other side would not take."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        transport.write(frame(message))
+        try:
+            framed = frame(message, self._max_bytes)
+        except MessageTooLarge as error:
+            log.error("a message is too large and is not sent", extra={"error": str(error)})  # noqa: TRY400 (what it says is enough)
+            raise Unavailable("This is more than the processes of this gateway tell each other at once.") from None
+        transport.write(framed)
         if transport.get_write_buffer_size() > _MAX_UNREAD_BYTES:
             log.error("a process does not read from the control socket; it is cut off")
             transport.abort()

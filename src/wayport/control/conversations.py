@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
-from sqlalchemy import CTE, Column, bindparam, delete, literal, select, tuple_, update
+from sqlalchemy import CTE, ColumnElement, bindparam, case, delete, func, literal, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wayport.core.clock import Clock
-from wayport.core.errors import Unavailable
+from wayport.core.errors import BadRequest, Unavailable
 from wayport.core.ids import NewId, uuid7
-from wayport.core.turn import ConversationChange, FoundItems, KeptConversation, KeptTurn
+from wayport.core.turn import TOO_LARGE, ConversationChange, FoundItems, KeptConversation, KeptTurn
 from wayport.storage.cipher import Cipher, NotReadable
 from wayport.storage.database import Database
 from wayport.storage.tables import conversation_items as items
@@ -32,6 +32,8 @@ _DAY_S = 86_400.0
 _EXPIRY_INTERVAL_S = 600.0
 _BATCH = 500
 _LONGEST_CHAIN = 5_000
+MOST_BYTES = 64 * 1024 * 1024
+"""of the turns that are read at once: they go to a worker in one message, with which its link must not break"""
 _ID_CHARS = 256
 _PATIENCE_S = 1.5
 """shorter than a worker waits for its answer"""
@@ -49,7 +51,7 @@ _said = msgspec.json.Decoder(_Said).decode
 _conversation = msgspec.json.Decoder(KeptConversation).decode
 
 
-def _chain_of(*columns: Column[Any]) -> CTE:
+def _chain_of(*columns: ColumnElement[Any]) -> CTE:
     """The turn `last` of the tenant `owner`, and those before it."""
     # SQLAlchemy keeps the names of columns for values: the parameters of conditions have others.
     first = select(turns.c.response_id, turns.c.previous_id, literal(0).label("depth"), *columns)
@@ -61,8 +63,16 @@ def _chain_of(*columns: Column[Any]) -> CTE:
     )
 
 
+def _bounded(sealed: ColumnElement[bytes]) -> tuple[ColumnElement[int], ColumnElement[bytes | None]]:
+    """How many bytes the rows have together, and what stands in each of them unless that is more than `most`."""
+    together = func.sum(func.length(sealed)).over()
+    return together.label("size"), case((together <= bindparam("most"), sealed)).label("sealed")
+
+
 _chain = _chain_of(turns.c.sealed)
-_CHAIN = select(_chain.c.response_id, _chain.c.sealed).order_by(_chain.c.depth.desc())
+_CHAIN = select(_chain.c.response_id, *_bounded(_chain.c.sealed)).order_by(_chain.c.depth.desc())
+_sizes = _chain_of(func.length(turns.c.sealed).label("many"))
+_CHAIN_BYTES = select(func.coalesce(func.sum(_sizes.c.many), 0))
 _KEEP_LONGER = (
     update(turns)
     .where(
@@ -77,7 +87,7 @@ _KEEP_LONGER = (
 _FIND_ITEMS = select(items.c.item_id, items.c.deployment, items.c.response_id).where(
     items.c.tenant == bindparam("tenant"), items.c.item_id.in_(bindparam("item_ids", expanding=True))
 )
-_FIND_TURNS = select(turns.c.response_id, turns.c.sealed).where(
+_FIND_TURNS = select(turns.c.response_id, *_bounded(turns.c.sealed)).where(
     turns.c.tenant == bindparam("tenant"), turns.c.response_id.in_(bindparam("response_ids", expanding=True))
 )
 _HEAD = (
@@ -110,7 +120,9 @@ class Conversations:
         keep_days: float,
         new_id: NewId = uuid7,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
+        self._most_bytes = most_bytes
         self._database = database
         self._cipher = cipher
         self._clock = clock
@@ -160,11 +172,15 @@ class Conversations:
                 await self._add(connection, tenant, conversation, given=turn.input, response=said_too)
 
     async def change(self, tenant: str, conversation: str, change: ConversationChange) -> bool:
+        """Raises `BadRequest` for items with which the conversation could no longer be read."""
         if not storable(conversation):
             return False
         await self._ready()
         async with self._database.write() as connection:
             if change.items is not None:
+                asked = {"owner": tenant, "last": conversation}
+                held = (await connection.execute(_CHAIN_BYTES, asked)).scalar_one()
+                self._check_size(int(held) + len(change.items), "items")
                 return await self._add(connection, tenant, conversation, given=change.items, response=b"{}")
             head = await self._head(connection, tenant, conversation)
             if head is None:
@@ -216,11 +232,15 @@ class Conversations:
             await connection.execute(_KEEP_LONGER, {"owner": tenant, "last": turn.previous_id, "until_s": until_s})
 
     async def chain(self, tenant: str, response_id: str) -> tuple[KeptTurn, ...]:
+        """Raises `BadRequest` for one that is too large to be told to anybody."""
         if not storable(response_id):
             return ()
         await self._ready()
         async with self._database.read() as connection:
-            rows = (await connection.execute(_CHAIN, {"owner": tenant, "last": response_id})).all()
+            asked = {"owner": tenant, "last": response_id, "most": self._most_bytes}
+            rows = (await connection.execute(_CHAIN, asked)).all()
+        if rows:
+            self._check_size(int(rows[0].size), None)
         found = [self._read(tenant, row.response_id, row.sealed) for row in rows]
         whole = [turn for turn in found if turn is not None]
         # Half a conversation is worse than none: the model would answer as if the rest had never been said.
@@ -235,8 +255,11 @@ class Conversations:
         await self._ready()
         async with self._database.read() as connection:
             places = (await connection.execute(_FIND_ITEMS, {"tenant": tenant, "item_ids": wanted})).all()
-            asked = {"tenant": tenant, "response_ids": list({row.response_id for row in places})}
+            wanted_turns = list({row.response_id for row in places})
+            asked = {"tenant": tenant, "response_ids": wanted_turns, "most": self._most_bytes}
             rows = (await connection.execute(_FIND_TURNS, asked)).all() if places else []
+        if rows:
+            self._check_size(int(rows[0].size), "input")
         found = [self._read(tenant, row.response_id, row.sealed) for row in rows]
         return FoundItems(
             turns=tuple(turn for turn in found if turn is not None),
@@ -274,6 +297,15 @@ class Conversations:
                 log.exception("expired conversations are not deleted")
                 gone = 0
             await self._sleep(0 if gone >= _BATCH else _EXPIRY_INTERVAL_S)
+
+    def _check_size(self, size: int, param: str | None) -> None:
+        if size > self._most_bytes:
+            raise BadRequest(
+                f"What is kept of this conversation has {size / 2**20:.0f} MB with this; at most "
+                f"{self._most_bytes / 2**20:.0f} MB can be gone on from: begin a new one.",
+                param=param,
+                code=TOO_LARGE,
+            )
 
     def _read(self, tenant: str, response_id: str, sealed: bytes) -> KeptTurn | None:
         try:

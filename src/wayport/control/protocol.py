@@ -177,6 +177,9 @@ class TurnsAnswered(Struct, kw_only=True, frozen=True, tag="turns"):
     done: bool = False
     found: FoundItems = FoundItems()
     unavailable: str | None = None
+    too_large: str | None = None
+    """why the client must do with less"""
+    param: str | None = None
 
 
 class ThoughtsTold(Struct, kw_only=True, frozen=True, tag="thoughts_told"):
@@ -237,11 +240,14 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 
 
 class MessageTooLarge(ValueError):
-    """What came is not of this protocol."""
+    """What came is not of this protocol, or what should go would not be taken for it."""
 
 
-def frame(message: Message) -> bytes:
+def frame(message: Message, max_bytes: int = MAX_MESSAGE_BYTES) -> bytes:
+    """Raises `MessageTooLarge` for what the other side would not take."""
     payload = _encode(message)
+    if len(payload) > max_bytes:
+        raise MessageTooLarge(f"a message of {len(payload)} bytes")
     return _LENGTH.pack(len(payload)) + payload
 
 

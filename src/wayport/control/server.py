@@ -311,7 +311,11 @@ class ControlServer:
         connection.send(answer)
 
     async def _answer_turns(self, connection: Connection, asked: TurnQuestion) -> None:
-        connection.send(await answer_of(await asyncio.shield(self._turns), asked))
+        answer = await answer_of(await asyncio.shield(self._turns), asked)
+        try:
+            connection.send(answer)
+        except Unavailable as error:
+            connection.send(TurnsAnswered(id=asked.id, unavailable=error.message))
 
     async def _answer_thoughts(self, connection: Connection, asked: ThoughtsAsked) -> None:
         connection.send(ThoughtsFound(id=asked.id, thoughts=dict(await self._shelf.find(asked.names))))

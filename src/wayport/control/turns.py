@@ -13,8 +13,8 @@ from wayport.control.protocol import (
     TurnQuestion,
     TurnsAnswered,
 )
-from wayport.core.errors import Unavailable
-from wayport.core.turn import ConversationChange, FoundItems, KeptTurn, TurnStore
+from wayport.core.errors import BadRequest, Unavailable
+from wayport.core.turn import TOO_LARGE, ConversationChange, FoundItems, KeptTurn, TurnStore
 
 Ask = Callable[[Callable[[int], Message]], Awaitable[Message]]
 
@@ -68,6 +68,8 @@ class RemoteTurns:
         assert isinstance(answer, TurnsAnswered)
         if answer.unavailable is not None:
             raise Unavailable(answer.unavailable, retry_after_s=1)
+        if answer.too_large is not None:
+            raise BadRequest(answer.too_large, param=answer.param, code=TOO_LARGE)
         return answer
 
 
@@ -94,3 +96,5 @@ async def answer_of(store: TurnStore, asked: TurnQuestion) -> TurnsAnswered:
                 assert_never(asked)
     except Unavailable as error:
         return TurnsAnswered(id=asked.id, unavailable=error.message)
+    except BadRequest as error:
+        return TurnsAnswered(id=asked.id, too_large=error.message, param=error.param)

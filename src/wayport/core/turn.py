@@ -5,6 +5,9 @@ from typing import Protocol
 
 from msgspec import Raw, Struct, field
 
+TOO_LARGE = "conversation_too_large"
+"""the code of the refusal of a conversation that is more than can be read at once"""
+
 
 class KeptTurn(Struct, kw_only=True, frozen=True):
     """One request and its answer, as the Responses API knows them. Items are JSON as they were written."""

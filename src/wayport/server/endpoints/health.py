@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from wayport import __version__
+from wayport.access.allow import may_use
 from wayport.access.principal import Principal
 from wayport.control.probes import ASKABLE
 from wayport.core.errors import WayportError
@@ -45,11 +46,11 @@ async def respond(worker: "Worker", exchange: Exchange) -> None:
     if principal is not None and asks and not worker.probing.policy.background:
         exchange.respond(200, _JSON, _encode(await _asked(worker, principal, exchange.query)))
         return
-    report = _cached(worker, exchange.query)
     if principal is None:
-        # Whoever has no key learns that we live, not what we have.
-        report = {**report, "healthy_endpoints": [], "unhealthy_endpoints": []}
-    exchange.respond(200, _JSON, _encode(report))
+        # Whoever has no key learns that we live, not what we have, nor by counts which names we know.
+        exchange.respond(200, _JSON, _encode({"healthy_endpoints": [], "unhealthy_endpoints": []}))
+        return
+    exchange.respond(200, _JSON, _encode(_cached(worker, principal, exchange.query)))
 
 
 async def _who(worker: "Worker", exchange: Exchange) -> Principal | None:
@@ -92,13 +93,22 @@ def _report(healthy: list[dict[str, object]], unhealthy: list[dict[str, object]]
     }
 
 
-def _cached(worker: "Worker", query: bytes) -> dict[str, object]:
+def _shown(worker: "Worker", principal: Principal, deployment: Deployment) -> bool:
+    model = worker.pipeline.table.snapshot.models.get(deployment.model)
+    return may_use(principal, deployment.model, model.access_groups if model is not None else ())
+
+
+def _cached(worker: "Worker", principal: Principal, query: bytes) -> dict[str, object]:
     """What background probes and traffic have shown so far: a deployment that did not answer, is cooling or lacks its
-    credential is unhealthy.
+    credential is unhealthy. Others than admins see the models that they may use, and not what went wrong.
     """
     now_s = worker.clock.steady_s()
-    healthy, unhealthy = [], []
+    sees_all = principal.role in _ADMINS or principal.kind == "keyless"
+    healthy: list[dict[str, object]] = []
+    unhealthy: list[dict[str, object]] = []
     for deployment in _deployments(worker, query):
+        if not (sees_all or _shown(worker, principal, deployment)):
+            continue
         last = worker.probing.last(deployment.id)
         entry = _entry(deployment) if last is None else {**_entry(deployment), "checked_s_ago": round(last[1], 1)}
         if deployment.missing:
@@ -109,6 +119,9 @@ def _cached(worker: "Worker", query: bytes) -> dict[str, object]:
             unhealthy.append({**entry, "error": "left alone for a while after failures"})
         else:
             healthy.append(entry)
+    if not sees_all:
+        for entry in unhealthy:
+            del entry["error"]
     return _report(healthy, unhealthy)
 
 
