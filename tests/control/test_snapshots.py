@@ -376,7 +376,7 @@ def test_the_custom_provider_key_names_the_provider(written: Written) -> None:
         ("model: openai/responses/gpt-5, api_key: k", "gpt-5", "openai_responses"),
         ("model: openai/responses/gpt-5, api_key: k, use_chat_completions_api: true", "gpt-5", "openai_chat"),
         ("model: bedrock/converse/anthropic.claude-3-haiku-20240307-v1:0, aws_region_name: us-east-1", "anthropic.claude-3-haiku-20240307-v1:0", "bedrock_converse"),
-        ("model: bedrock/invoke/anthropic.claude-3-haiku-20240307-v1:0, aws_region_name: us-east-1", "anthropic.claude-3-haiku-20240307-v1:0", "bedrock_converse"),
+        ("model: bedrock/invoke/anthropic.claude-3-haiku-20240307-v1:0, aws_region_name: us-east-1", "anthropic.claude-3-haiku-20240307-v1:0", "anthropic_messages"),
     ],
 )  # fmt: skip
 def test_spellings_that_choose_an_api(written: Written, params: str, model: str, dialect: str) -> None:

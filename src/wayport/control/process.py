@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -269,8 +269,8 @@ class ControlProcess:
             http.should_exit = True
             await asyncio.gather(serving, return_exceptions=True)
             listing.cancel()
-            draining.cancel()
-            await asyncio.gather(draining, listing, return_exceptions=True)
+            await self._stop_draining(draining)
+            await asyncio.gather(listing, return_exceptions=True)
             await self._drain_the_rest()
             observing.cancel()
             await asyncio.gather(observing, return_exceptions=True)
@@ -285,6 +285,13 @@ class ControlProcess:
         shared = RedisThoughts(url.reveal(), cipher, tasks=self._tasks, clock=self._clock)
         stack.push_async_callback(shared.close)
         self._server.share_thoughts(shared)
+
+    async def _stop_draining(self, draining: asyncio.Task[None]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_DRAIN_S):
+                await self.drain.stepping.acquire()
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
 
     async def _drain_the_rest(self) -> None:
         """The workers have ended before us: what they wrote last goes into the database now, if it is there."""

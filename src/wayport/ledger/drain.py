@@ -113,6 +113,8 @@ class Drain:
         """
         self.caught_up = asyncio.Event()
         """everything that lay in the spools at the start is in the counters: admission may begin"""
+        self.stepping = asyncio.Lock()
+        """held while a batch is written: who cancels `run` holds it, as a write that is cut off keeps the database locked"""
         self._root = root
         self._database = database
         self._clock = clock
@@ -146,7 +148,8 @@ class Drain:
         while True:
             try:
                 await self._database.connected()
-                records = await self.step()
+                async with self.stepping:
+                    records = await self.step()
                 self._error = None
             except Unavailable as error:
                 self._error = error.message
