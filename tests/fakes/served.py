@@ -35,7 +35,7 @@ class Served:
             for task in Path(f"/proc/{self.process.pid}/task").glob("*/children")
             for pid in task.read_text().split()
         ]
-        return [pid for pid in pids if module in Path(f"/proc/{pid}/cmdline").read_bytes().decode()]
+        return [pid for pid in pids if module in _command_line(pid)]
 
     async def until_answers(self, path: str = "/health/liveliness") -> httpx.Response:
         """Until the gateway answers there with a 200; the test's own time limit bounds it."""
@@ -66,11 +66,24 @@ class Served:
         return await asyncio.wait_for(self.process.wait(), 30)
 
 
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+    except (FileNotFoundError, ProcessLookupError):
+        # It has ended since it was listed.
+        return ""
+
+
+_SURROUNDINGS = {"PATH": os.defpath, "PYTHONPATH": _SOURCE, "WAYPORT_DRAIN_DELAY_S": "0"}
+
+
 @asynccontextmanager
 async def serving(
     data_dir: Path, *arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> AsyncIterator[Served]:
-    """Starts `wayport serve --port 0 …` and waits for its first line. The environment is empty but for `environ`."""
+    """Starts `wayport serve --port 0 …` and waits for its first line. The environment is empty but for `environ`,
+    and no test waits for load balancers when it stops what it has started.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -81,7 +94,7 @@ async def serving(
         *(() if "--port" in arguments else ("--port", "0")),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": os.defpath, "HOME": str(data_dir), "PYTHONPATH": _SOURCE, **(environ or {})},
+        env={**_SURROUNDINGS, "HOME": str(data_dir), **(environ or {})},
         cwd=cwd,
     )
     output: list[str] = []
