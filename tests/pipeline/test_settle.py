@@ -49,6 +49,9 @@ class _Places:
     def __init__(self) -> None:
         self.closed: list[int] = []
 
+    def open(self, _: bytes) -> int:
+        return 7
+
     def close(self, slot: int) -> None:
         self.closed.append(slot)
 
@@ -66,6 +69,6 @@ def test_a_call_whose_end_could_not_be_kept_stays_among_those_under_way(*, kept:
     client: Any = SimpleNamespace(body=b"{}", client=("127.0.0.1", 1), bytes_out=0, header=lambda _: None)
     call = began(client, DIALECTS["openai_chat"], call_id="c", operation="chat", route="/", started_s=0.0, steady_s=0.0)
     call.principal = Principal(kind="master")
-    call.open_slot = 7
+    call.open_slot = places.open(b"")
     settle(call)
     assert places.closed == ([7] if kept else [])

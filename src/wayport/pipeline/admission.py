@@ -17,23 +17,10 @@ from wayport.core.record import CallRecord
 from wayport.ledger import opens
 from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower
 from wayport.pipeline.call import Call
+from wayport.pipeline.settle import Journal, UnderWay, tags_of
 from wayport.routing.table import RoutingTable
 
 _ACCOUNTS = 20_000
-
-
-class Spool(Protocol):
-    def append(self, record: CallRecord) -> bool: ...
-
-
-class Under(Protocol):
-    """Keeps the calls that are under way."""
-
-    def open(self, payload: bytes) -> int:
-        """0: there is no room."""
-        ...
-
-    def close(self, slot: int) -> None: ...
 
 
 class Refusing(Protocol):
@@ -48,8 +35,8 @@ class Admit:
         admission: Admission,
         holders: Holders,
         *,
-        journal: Spool | None,
-        under_way: Under | None = None,
+        journal: Journal | None,
+        under_way: UnderWay | None = None,
         full: Refusing | None = None,
         unpriced: Literal["refuse", "allow"] = "refuse",
         lease_holder: str = "",
@@ -231,7 +218,6 @@ def _packed(call: Call, taken: Reservation, common: bytes) -> bytes:
     """The opening record."""
     principal: Principal | None = call.principal
     assert principal is not None
-    tags: list[str] = [*dict.fromkeys((*principal.tags, *call.tags))] if principal.tags else call.tags
     return opens.whole(
         common,
         opens.Opening(
@@ -243,7 +229,7 @@ def _packed(call: Call, taken: Reservation, common: bytes) -> bytes:
             client_dialect=call.dialect.name,
             reserved_nano_usd=taken.nano_usd,
             end_user=call.end_user,
-            tags=tags,
+            tags=tags_of(principal.tags, call.tags),
             stream=call.stream,
         ),
     )
@@ -262,5 +248,5 @@ def _beside(call: Call, principal: Principal) -> list[Who]:
     if "end_user" in principal.asks and call.end_user:
         wanted.append(("end_user", call.end_user))
     if "tag" in principal.asks:
-        wanted += [("tag", tag) for tag in dict.fromkeys((*principal.tags, *call.tags))]
+        wanted += [("tag", tag) for tag in tags_of(principal.tags, call.tags)]
     return wanted

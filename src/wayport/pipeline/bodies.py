@@ -3,20 +3,17 @@
 It is written when the call is over, so it costs the call nothing but the references; off, it costs one comparison.
 """
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
 from wayport.core.clock import Clock
 from wayport.core.record import CallBodies, CallRecord
 from wayport.pipeline.call import Call
+from wayport.pipeline.settle import Journal
 
 Whose = Literal["all", "keys"]
 """of every key that does not say otherwise, or of those only that say so"""
-
-
-class Journal(Protocol):
-    def append(self, record: CallRecord) -> bool: ...
 
 
 class Kept:

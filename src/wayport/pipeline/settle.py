@@ -32,6 +32,10 @@ class Journal(Protocol):
 class UnderWay(Protocol):
     """Where calls that a budget bounds are kept until their end."""
 
+    def open(self, payload: bytes) -> int:
+        """Where it is kept; 0: there is no room."""
+        ...
+
     def close(self, slot: int) -> None: ...
 
 
@@ -115,7 +119,7 @@ class Settlement:
         record.agent = (call.client.header(b"user-agent") or b"")[:100].decode("latin-1")
         record.client_address = call.client.client[0]
         record.end_user = call.end_user
-        record.tags = _tags(principal.tags, call.tags)
+        record.tags = tags_of(principal.tags, call.tags)
         record.session_id = call.session_id
         record.trace_id = call.trace_id
         record.parent_span_id = call.parent_span_id
@@ -195,7 +199,7 @@ class Settlement:
         return record
 
 
-def _tags(of_key: tuple[str, ...], of_call: list[str]) -> list[str]:
+def tags_of(of_key: tuple[str, ...], of_call: list[str]) -> list[str]:
     """Each once: what is spent on a tag must not count twice."""
     return list(dict.fromkeys((*of_key, *of_call))) if of_key else of_call
 

@@ -76,7 +76,6 @@ class TargetBudgets:
         self._lease_holder = lease_holder
         self._closed = closed
         self._purses: dict[str, _Purse] = {}
-        self._snapshot: Snapshot | None = None
         self.any = False
         """whether there is a budget at all"""
 

@@ -31,14 +31,14 @@ from wayport.core.thought import ThoughtStore
 from wayport.core.turn import TurnStore
 from wayport.dialects.registry import DIALECTS
 from wayport.observe.callbacks.registry import traced_share
-from wayport.pipeline.admission import Admit, Refusing, Under
+from wayport.pipeline.admission import Admit, Refusing
 from wayport.pipeline.attempt import Attempt
 from wayport.pipeline.bodies import Bodies, Whose
 from wayport.pipeline.call import Call
 from wayport.pipeline.client_side import ClientSide
 from wayport.pipeline.native import NativeAnswers
 from wayport.pipeline.pipeline import Pipeline
-from wayport.pipeline.settle import Journal, Settlement
+from wayport.pipeline.settle import Journal, Settlement, UnderWay
 from wayport.pipeline.target_budgets import TargetBudgets
 from wayport.pipeline.targets import Targets
 from wayport.pipeline.tracing import TraceContext
@@ -81,7 +81,7 @@ class Worker:
         lender: Lender | None = None,
         holders: HolderSource | None = None,
         full: Refusing | None = None,
-        under_way: Under | None = None,
+        under_way: UnderWay | None = None,
         lease_holder: str = "",
         node: str = "",
         number: int = 0,
