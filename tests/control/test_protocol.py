@@ -96,7 +96,7 @@ EVERY: list[Message] = [
                 Rest(scope="credential", names=("p", "hash")),
             ),
             used=(Used(deployment="d", requests=2, tokens=40),),
-            pins=(("session m s", "d"),),
+            pins=(("session m s", "d", 1_800_000_000.25),),
         )
     ),
 ]

@@ -89,7 +89,6 @@ async def test_workers_of_one_node_know_of_each_others_failures(tmp_path: Path) 
         assert [received.json()["model"] for received in upstream.requests] == [*asked, *["b"] * 8]
 
 
-@pytest.mark.proof
 @pytest.mark.timeout(60)
 async def test_a_session_stays_where_it_was_whichever_worker_its_next_turn_comes_to(tmp_path: Path) -> None:
     async with Upstream(by(script)) as upstream, node(tmp_path, upstream, workers=2) as wayport:

@@ -3,6 +3,7 @@
 from random import Random
 
 import msgspec
+import pytest
 from tests.fakes.manual_clock import ManualClock
 from tests.routing.places import deployment, fault
 
@@ -20,10 +21,10 @@ THE_SAME_KEY = deployment("c", credential=B.credential)
 
 
 class Neighbour:
-    """A worker, as far as it talks; its clock began at some other time."""
+    """A worker, as far as it talks; the seconds that it counts for itself began at some other time."""
 
     def __init__(self, began_s: float = 0.0) -> None:
-        self.clock = ManualClock()
+        self.clock = ManualClock(1_800_000_000.0 - began_s)
         self.clock.advance(began_s)
         self.health = Health()
         self.health.shares = True
@@ -213,6 +214,27 @@ def test_neighbours_that_pin_at_the_same_moment_agree() -> None:
     for news in other:
         first.gossip.hear(news)
     assert (pinned(first), pinned(second)) == ("a", "a")
+
+
+@pytest.mark.parametrize("between_s", [0.25, 1.5, 60.0])
+@pytest.mark.parametrize("places", ["ab", "ba"])
+def test_neighbours_that_hear_of_each_other_late_never_swap_places(between_s: float, places: str) -> None:
+    """Whoever pinned last is followed, whatever else was called between the pin and the news of it."""
+    first, second = Neighbour(), Neighbour(began_s=500)
+    first.affinity.pin(("session m s",), places[0], first.now_s)
+    for neighbour in (first, second):
+        neighbour.clock.advance(between_s)
+    second.affinity.pin(("session m s",), places[1], second.now_s)
+    for neighbour, place in ((first, places[0]), (second, places[1])):
+        neighbour.clock.advance(3)
+        neighbour.affinity.pin(("session m s",), place, neighbour.now_s)
+        neighbour.gossip.tick()
+    told, other = [*first.told], [*second.told]
+    for news in told:
+        second.gossip.hear(news)
+    for news in other:
+        first.gossip.hear(news)
+    assert (pinned(first), pinned(second)) == (places[1], places[1])
 
 
 def test_one_that_is_alone_keeps_nothing_for_telling() -> None:

@@ -6,6 +6,7 @@ be called now.
 
 import hashlib
 from collections import OrderedDict
+from typing import NamedTuple
 
 from wayport.wire.patch import Fields
 
@@ -17,17 +18,23 @@ _PREFIX_BYTES = 4096
 """about the shortest prompt that providers keep"""
 _AT = "response at "
 _MOST_UNTOLD = 2_000
-_AT_ONCE_S = 1.0
 _MOST_AHEAD = 8
 """a pinned deployment that has this many calls more in flight than the idlest is too busy for a cache to pay"""
 
 
+class _Pin(NamedTuple):
+    deployment: str
+    since_s: float
+    """when it was first led there, whoever did it"""
+    until_s: float
+
+
 class Affinity:
     def __init__(self) -> None:
-        self._pins: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._pins: OrderedDict[str, _Pin] = OrderedDict()
         self.shares = False
         """whether others are to be told of it (`news`)"""
-        self._untold: dict[str, str] = {}
+        self._untold: dict[str, _Pin] = {}
 
     def of(self, keys: tuple[str, ...], now_s: float) -> tuple[str, str] | None:
         """The first key that is pinned, and the id of its deployment."""
@@ -35,38 +42,48 @@ class Affinity:
             if key.startswith(_AT):
                 return key, key[len(_AT) :]
             pin = self._pins.get(key)
-            if pin is not None and pin[1] > now_s:
-                return key, pin[0]
+            if pin is not None and pin.until_s > now_s:
+                return key, pin.deployment
         return None
 
     def pin(self, keys: tuple[str, ...], deployment_id: str, now_s: float) -> None:
         for key in keys:
             if key.startswith(_AT):
                 continue
-            if self.shares:
-                known = self._pins.get(key)
-                if (known is None or known[0] != deployment_id) and len(self._untold) < _MOST_UNTOLD:
-                    self._untold[key] = deployment_id
-            self._put(key, deployment_id, now_s)
+            known = self._pins.get(key)
+            if known is not None and known.deployment == deployment_id:
+                self._put(key, deployment_id, known.since_s, now_s)
+                continue
+            pin = self._put(key, deployment_id, now_s, now_s)
+            if self.shares and len(self._untold) < _MOST_UNTOLD:
+                self._untold[key] = pin
 
-    def _put(self, key: str, deployment_id: str, now_s: float) -> None:
-        self._pins[key] = (deployment_id, now_s + _ttl_s(key))
+    def _put(self, key: str, deployment_id: str, since_s: float, now_s: float) -> _Pin:
+        pin = self._pins[key] = _Pin(deployment_id, since_s, now_s + _ttl_s(key))
         self._pins.move_to_end(key)
         while len(self._pins) > _MOST:
             self._pins.popitem(last=False)
+        return pin
 
-    def news(self) -> list[tuple[str, str]]:
-        """Pins that are new, or lead elsewhere, since this was last asked: key and deployment."""
-        found = list(self._untold.items())
+    def news(self) -> list[tuple[str, str, float]]:
+        """Pins that are new, or lead elsewhere, since this was last asked: key, deployment, and when it was pinned."""
+        found = [(key, pin.deployment, pin.since_s) for key, pin in self._untold.items()]
         self._untold.clear()
         return found
 
-    def hear(self, key: str, deployment_id: str, now_s: float) -> None:
-        """A pin of somebody else. Of two that were made at the same moment both sides keep the same one."""
+    def hear(self, key: str, deployment_id: str, since_s: float, now_s: float) -> None:
+        """A pin of somebody else, made at `since_s`. The newer one stays, whoever hears of it when: so all come to the
+        same one.
+        """
         known = self._pins.get(key)
-        if known is not None and now_s - (known[1] - _ttl_s(key)) < _AT_ONCE_S and known[0] < deployment_id:
-            return
-        self._put(key, deployment_id, now_s)
+        if known is None or known.until_s <= now_s or _gives_way(known, deployment_id, since_s):
+            self._put(key, deployment_id, since_s, now_s)
+
+
+def _gives_way(known: _Pin, deployment_id: str, since_s: float) -> bool:
+    """Whether the other one is the newer; of two made in one millisecond, the one with the lesser name."""
+    ours_ms, theirs_ms = round(known.since_s, 3), round(since_s, 3)
+    return (theirs_ms, known.deployment) >= (ours_ms, deployment_id)
 
 
 def _ttl_s(key: str) -> float:

@@ -45,10 +45,14 @@ class Gossip:
         news = News(
             rests=tuple(self._health.news(self._clock.steady_s())),
             used=tuple(self._lives.news()),
-            pins=tuple(self._affinity.news()),
+            pins=tuple((key, place, since_s + self._epoch_s()) for key, place, since_s in self._affinity.news()),
         )
         if news:
             self._tell(news)
+
+    def _epoch_s(self) -> float:
+        """What steady seconds lack: they mean nothing to another node."""
+        return self._clock.now_s() - self._clock.steady_s()
 
     def restate(self) -> None:
         """Somebody listens again who may know nothing: all that rests is news."""
@@ -58,7 +62,7 @@ class Gossip:
         now_s = self._clock.steady_s()
         for rest in news.rests:
             self._health.hear(rest, now_s)
-        for key, deployment_id in news.pins:
-            self._affinity.hear(key, deployment_id, now_s)
+        for key, deployment_id, at_s in news.pins:
+            self._affinity.hear(key, deployment_id, at_s - self._epoch_s(), now_s)
         for used in news.used:
             self._lives.of(used.deployment).hear(now_s, requests=used.requests, tokens=used.tokens)

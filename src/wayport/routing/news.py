@@ -40,8 +40,8 @@ class Used(Struct, kw_only=True, frozen=True, omit_defaults=True):
 class News(Struct, kw_only=True, frozen=True, omit_defaults=True):
     rests: tuple[Rest, ...] = ()
     used: tuple[Used, ...] = ()
-    pins: tuple[tuple[str, str], ...] = ()
-    """what leads back to a deployment (a session, a stored answer, a prompt), and to which"""
+    pins: tuple[tuple[str, str, float], ...] = ()
+    """what leads back to a deployment (a session, a stored answer, a prompt), to which, and since when (epoch seconds)"""
 
     def __bool__(self) -> bool:
         return bool(self.rests or self.used or self.pins)
