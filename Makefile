@@ -1,6 +1,5 @@
 # Two commands do it all: `make run` and `make test`.
 SHELL := /bin/bash
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .stamps
@@ -9,7 +8,7 @@ STAMPS := .stamps
 .DEFAULT_GOAL := run
 
 $(STAMPS)/venv: tools/venv
-	@PYTHON=$(PYTHON) tools/venv $(VENV)
+	@PYTHON="$(PYTHON)" tools/venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/run: $(STAMPS)/venv requirements.lock pyproject.toml
