@@ -20,6 +20,7 @@ from wayport.pipeline.asking import CallAsking
 from wayport.pipeline.attempts import tries
 from wayport.pipeline.bodies import Kept
 from wayport.pipeline.call import Call, began
+from wayport.pipeline.sent import Sent
 from wayport.routing.live import LiveStates
 from wayport.routing.routing import Routing
 from wayport.routing.snapshot import Deployment, FallbackRules, Model, QueuePolicy, RouterPolicy, Snapshot
@@ -72,7 +73,10 @@ class Scripted:
     ) -> Fault | None:
         raise NotImplementedError
 
-    async def make(self, call: Call, deployment: Deployment, record: AttemptRecord) -> Fault | None:
+    async def make(
+        self, call: Call, deployment: Deployment, record: AttemptRecord, *, sent: Sent | None = None
+    ) -> Fault | None:
+        assert sent is None
         here = self.lives.of(deployment.id).in_flight
         assert deployment.max_parallel is None or here <= deployment.max_parallel, "more calls than it takes"
         step = self.script.pop(0) if self.script else None

@@ -13,6 +13,7 @@ from wayport.access.credential import Header, find_key
 from wayport.access.keyless import KEYLESS, guard
 from wayport.access.principal import AskedFor, Principal
 from wayport.access.refusals import Compat
+from wayport.core.errors import WayportError
 from wayport.core.secret import Secret
 
 
@@ -65,6 +66,22 @@ class Authenticator:
         if not key.startswith(b"sk-"):
             raise refusals.malformed_key(self._compat, key)
         return self._ask(key, key_hash)
+
+    def known(self, header: Header) -> Principal | None:
+        """The principal of a call with a body, if it may be used without asking; whatever else there is to it, `authenticate`
+        says.
+        """
+        if self._keyless or self._header_names:
+            try:
+                found = self.authenticate(header) if self._keyless else None
+            except WayportError:
+                return None
+            return found if isinstance(found, Principal) else None
+        key = find_key(header)
+        if key is None:
+            return None
+        key_hash = sha256(key).hexdigest()
+        return self._cache.fresh(key_hash) or self._master(key_hash)
 
     def _master(self, key_hash: str) -> Principal | None:
         found = None

@@ -18,7 +18,7 @@ from wayport.ledger import opens
 from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower
 from wayport.pipeline.call import Call
 from wayport.pipeline.settle import Journal, UnderWay, tags_of
-from wayport.routing.table import RoutingTable
+from wayport.routing.table import Found, RoutingTable
 
 _ACCOUNTS = 20_000
 
@@ -99,6 +99,28 @@ class Admit:
                 raise refusals.unbounded(plan.found.name)
             amounts = amounts_of(call, None, money=False) or Amounts()
         return amounts, bound
+
+    def at_once(self, call: Call, found: Found, bound: Bound | None) -> bool:
+        """Reserves for a call without wishes to the model `found`, whose cost is bounded by `bound`. False: it must wait or
+        be refused, and nothing was taken.
+        """
+        assert call.principal is not None
+        account = self.admission.account(call.principal, call.model_asked, found.names)
+        money = bool(account.money)
+        if money and self._full is not None and self._full.refusing():
+            return False
+        amounts = amounts_of(call, bound, money=money)
+        if amounts is None:
+            return False
+        taken = self.admission.take(account, amounts)
+        if not isinstance(taken, Reservation):
+            return False
+        self._admitted(call, taken)
+        return True
+
+    def bound(self, table: RoutingTable, found: Found) -> Bound | None:
+        """The most that calls without wishes cost there."""
+        return self._bounds.of(table, found)
 
     async def _wait(self, call: Call, others: tuple[Holder, ...], amounts: Amounts, bound: Bound | None) -> None:
         plan, principal = call.plan, call.principal

@@ -40,6 +40,7 @@ from wayport.pipeline.relay import (
     TranslatedRelay,
     error_event,
 )
+from wayport.pipeline.sent import Sent
 from wayport.pipeline.signing import way_to
 from wayport.pipeline.targets import Targets
 from wayport.pipeline.thoughts import ThoughtMemory, WatchedSplitter
@@ -56,7 +57,7 @@ from wayport.wire.eventstream import MalformedFrame
 from wayport.wire.sse import EventTooLarge, Splitter
 
 _ERROR_BYTES = 1024 * 1024
-_ANSWER_BYTES = 256 * 1024 * 1024
+ANSWER_BYTES = 256 * 1024 * 1024
 
 
 class Attempt:
@@ -78,7 +79,7 @@ class Attempt:
         hold_max_s: float = 10.0,
     ) -> None:
         self._transport = transport
-        self._targets = targets
+        self.targets = targets
         self.thoughts = ThoughtMemory(thoughts)
         self._prepare = Preparation(dialects=dialects, media=media, thoughts=self.thoughts)
         self._settle = settle
@@ -86,7 +87,7 @@ class Attempt:
         self._clock = clock
         self._turns = turns
         self._tasks = tasks
-        self._trace = trace
+        self.trace = trace
         self._hold_max_s = hold_max_s
         self.lessons = Lessons()
         self._one_by_one = OneByOne(transport=transport, targets=targets, credentials=credentials)
@@ -95,8 +96,11 @@ class Attempt:
             transport=transport, targets=targets, prepare=self._prepare, credentials=credentials, settle=settle
         )
 
-    async def make(self, call: Call, deployment: Deployment, record: AttemptRecord) -> Fault | None:
-        """Asks `deployment`. Returns None after a clean answer, or the fault that broke a stream after its beginning.
+    async def make(
+        self, call: Call, deployment: Deployment, record: AttemptRecord, *, sent: Sent | None = None
+    ) -> Fault | None:
+        """Asks `deployment`, or goes on from what was `sent` to it. Returns None after a clean answer, or the fault that
+        broke a stream after its beginning.
 
         Raises `UpstreamFault` while nothing of this attempt was sent to the client, `BadRequest` for what cannot be put
         to this target.
@@ -105,7 +109,11 @@ class Attempt:
         lessons: tuple[Lesson, ...] = ()
         while True:
             try:
-                fault = await self._ask(call, asked, record)
+                begun, sent = sent, None
+                if begun is None:
+                    fault = await self._ask(call, asked, record)
+                else:
+                    fault = await self._go_on(call, asked, record, begun)
                 break
             except UpstreamFault as error:
                 lesson = self.lessons.lesson(call, asked, error.fault) if len(lessons) < MOST_LESSONS else None
@@ -118,7 +126,17 @@ class Attempt:
             self.lessons.keep(deployment, lesson)
         return fault
 
-    async def _ask(self, call: Call, deployment: Deployment, record: AttemptRecord) -> Fault | None:
+    async def _go_on(self, call: Call, deployment: Deployment, record: AttemptRecord, sent: Sent) -> Fault | None:
+        if sent.fault is not None:
+            raise UpstreamFault(sent.fault.with_traceback(None).fault) from None
+        if sent.answer is None:
+            return await self._ask(call, deployment, record, again=True)
+        return await self._answered(call, deployment, record, sent.prepared, sent.answer)
+
+    async def _ask(
+        self, call: Call, deployment: Deployment, record: AttemptRecord, *, again: bool = False
+    ) -> Fault | None:
+        """`again`: it was sent before, and died without an answer on a connection that had been idle."""
         if call.operation == "count_tokens":
             await self._counting.count(call, deployment, record)
             return None
@@ -127,7 +145,7 @@ class Attempt:
         if "tools" in call.fields and self._prepare.may_recall(call, deployment):
             await self._prepare.recall(call, deployment)
         prepared = self._prepare.at_once(call, deployment) or await self._prepare.translated(call, deployment)
-        target = self._targets.of(deployment, prepared.operation, stream=call.stream)
+        target = self.targets.of(deployment, prepared.operation, stream=call.stream)
         lines = prepared.lines + forwarded(
             prepared.upstream.name,
             call.client.header,
@@ -136,17 +154,26 @@ class Attempt:
         )
         if target.betas:
             lines = joined(lines, target.betas)
-        if self._trace is not None and b"\ntraceparent:" not in target.head:
-            lines += self._trace.lines(call)
+        if self.trace is not None and b"\ntraceparent:" not in target.head:
+            lines += self.trace.lines(call)
         origin, head = target.origin, target.head + lines
         if deployment.signed:
             origin, head = await way_to(self._credentials, deployment, target, prepared.body, lines)
-        call.asked_s = asked_s = self._clock.steady_s()
+        call.asked_s = self._clock.steady_s()
         try:
             answer = await self._transport.send(
-                origin, head, prepared.body, timeouts=call.timeouts or deployment.timeouts
+                origin, head, prepared.body, timeouts=call.timeouts or deployment.timeouts, again=again
             )
-            prepared.body = b""
+        except TransportFault as error:
+            # The connection remembers it: without its frames, or they would hold the whole call in a circle.
+            raise UpstreamFault(error.with_traceback(None).fault) from None
+        return await self._answered(call, deployment, record, prepared, answer)
+
+    async def _answered(
+        self, call: Call, deployment: Deployment, record: AttemptRecord, prepared: Prepared, answer: Answer
+    ) -> Fault | None:
+        prepared.body = b""
+        try:
             if deployment.follows and answer.status < 400:
                 answer = await self.following.last(answer, deployment, stream=call.stream)
             record.status = answer.status
@@ -158,9 +185,9 @@ class Attempt:
             if answer.status >= 300:
                 answer.abort()
                 raise UpstreamFault(redirected(answer))
-            streams = _is_stream(answer)
+            streams = is_stream(answer)
             if not call.stream:
-                await self._whole(call, deployment, prepared, answer, streams=streams, asked_s=asked_s)
+                await self._whole(call, deployment, prepared, answer, streams=streams)
                 return None
             if streams:
                 return await self._stream(call, prepared, answer)
@@ -171,7 +198,7 @@ class Attempt:
 
     # --------------------------------------------------------------------------------------------------- answers
     async def _whole(
-        self, call: Call, deployment: Deployment, prepared: Prepared, answer: Answer, *, streams: bool, asked_s: float
+        self, call: Call, deployment: Deployment, prepared: Prepared, answer: Answer, *, streams: bool
     ) -> None:
         """A whole answer for a client that wants one."""
         response: Response | None = None
@@ -187,12 +214,12 @@ class Attempt:
             except UpstreamFault as error:
                 raise UpstreamFault(masked(error.fault, deployment.credential.value)) from None
         else:
-            body = await answer.read(_ANSWER_BYTES)
-            if _is_events(body):
+            body = await answer.read(ANSWER_BYTES)
+            if is_events(body):
                 answer.put_back(body)
-                await self._whole(call, deployment, prepared, answer, streams=True, asked_s=asked_s)
+                await self._whole(call, deployment, prepared, answer, streams=True)
                 return
-        call.upstream_wait_s += self._clock.steady_s() - asked_s
+        call.upstream_wait_s += self._clock.steady_s() - call.asked_s
         if prepared.embedder is not None:
             parts = [embedded(prepared, answer, body)]
             if prepared.more:
@@ -233,8 +260,8 @@ class Attempt:
         self, call: Call, deployment: Deployment, prepared: Prepared, answer: Answer
     ) -> Fault | None:
         """The upstream ignored the wish for a stream: its whole answer goes out as one."""
-        body = await answer.read(_ANSWER_BYTES)
-        if _is_events(body):
+        body = await answer.read(ANSWER_BYTES)
+        if is_events(body):
             answer.put_back(body)
             return await self._stream(call, prepared, answer)
         response = _decoded(deployment, prepared, answer, body)
@@ -494,11 +521,11 @@ def _wants_usage(call: Call) -> bool:
     return options is not None and b'"include_usage"' in bytes(options) and b"true" in bytes(options)
 
 
-def _is_stream(answer: Answer) -> bool:
+def is_stream(answer: Answer) -> bool:
     kind = answer.header(b"content-type")
     return kind is not None and kind.lower().startswith((b"text/event-stream", b"application/vnd.amazon.eventstream"))
 
 
-def _is_events(body: bytes) -> bool:
+def is_events(body: bytes) -> bool:
     """Whether a body that is not called a stream of events is one all the same."""
     return body.removeprefix(b"\xef\xbb\xbf").startswith((b"data:", b"event:", b":"))

@@ -24,6 +24,7 @@ from wayport.core.secret import mask
 from wayport.dialects.neutral import Delta, Response, unfold
 from wayport.pipeline import mocks
 from wayport.pipeline.call import Call
+from wayport.pipeline.sent import Sent
 from wayport.pipeline.settle import abandon
 from wayport.routing.affinity import response_key
 from wayport.routing.plan import Plan, Step
@@ -47,8 +48,10 @@ class Makes(Protocol):
         """Gives the client an answer that no upstream made."""
         ...
 
-    async def make(self, call: Call, deployment: Deployment, record: AttemptRecord) -> Fault | None:
-        """One try. Returns the fault that broke an answer after its beginning, raises the one before it."""
+    async def make(
+        self, call: Call, deployment: Deployment, record: AttemptRecord, *, sent: Sent | None = None
+    ) -> Fault | None:
+        """One try, or the rest of one that was sent already. Returns the fault that broke an answer after its beginning, raises the one before it."""
         ...
 
 
@@ -58,8 +61,20 @@ class Admits(Protocol):
         ...
 
 
-async def tries(call: Call, step: Step, *, admit: Admits, attempt: Makes, routing: Routing, clock: Clock) -> None:
-    """Makes attempts until one has answered. Raises the fault that no further attempt could mend."""
+async def tries(
+    call: Call,
+    step: Step,
+    *,
+    admit: Admits,
+    attempt: Makes,
+    routing: Routing,
+    clock: Clock,
+    sent: Sent | None = None,
+) -> None:
+    """Makes attempts until one has answered. Raises the fault that no further attempt could mend.
+
+    `sent`: the first attempt is under way, and counted as begun.
+    """
     plan = call.plan
     assert plan is not None
     assert call.snapshot is not None
@@ -69,7 +84,7 @@ async def tries(call: Call, step: Step, *, admit: Admits, attempt: Makes, routin
     while True:
         if step.wait_s > 0:
             await asyncio.sleep(step.wait_s)
-        if call.reservation is not None and (step.public_name != asked.name or asked.auto):
+        if sent is None and call.reservation is not None and (step.public_name != asked.name or asked.auto):
             step = await _permitted(call, plan, step, last, admit=admit, clock=clock)
         deployment = step.deployment
         most = deployment.max_parallel
@@ -81,15 +96,21 @@ async def tries(call: Call, step: Step, *, admit: Admits, attempt: Makes, routin
         if step.fields:
             call.fields = {**call.fields, **step.fields}
             call.neutral = None
-        began_s = clock.steady_s()
-        record = _begin(call, step, began_s)
-        routing.begin(step, began_s)
+        if sent is None:
+            began_s = clock.steady_s()
+            record = _begin(call, step, began_s)
+            routing.begin(step, began_s)
+        else:
+            began_s, record = call.asked_s, call.attempts[-1]
         waited_s = call.upstream_wait_s
         unable: WayportError | None = None
         try:
             timeouts = _timeouts(call, plan, deployment, began_s)
             call.timeouts = timeouts
-            if plan.wishes.mocks and mocks.permitted(call):
+            if sent is not None:
+                begun, sent = sent, None
+                fault = await attempt.make(call, deployment, record, sent=begun)
+            elif plan.wishes.mocks and mocks.permitted(call):
                 fault = await _mocked(attempt, call, step, record)
             elif call.stream and timeouts.first_token_s is not None:
                 fault = await _in_time(attempt, call, deployment, record, timeouts.first_token_s)

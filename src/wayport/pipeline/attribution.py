@@ -15,10 +15,10 @@ TAG_CHARS = 128
 ID_CHARS = 256
 METADATA_BYTES = 8 * 1024
 
-_LABELLING = frozenset({
+IN_BODY = frozenset({
     "litellm_metadata", "metadata", "tags", "litellm_session_id", "litellm_trace_id", "user", "safety_identifier",
 })  # fmt: skip
-_LABELLED = frozenset({
+IN_HEAD = frozenset({
     b"x-wayport-tags", b"x-litellm-tags", b"x-litellm-session-id", b"x-litellm-trace-id", b"traceparent", b"x-litellm-spend-logs-metadata",
     b"x-litellm-end-user-id", b"x-litellm-customer-id",
 })  # fmt: skip
@@ -46,7 +46,7 @@ _labels = msgspec.json.Decoder(_Labels).decode
 def attribute(call: Call) -> None:
     """Puts on the call what body and headers say of its origin. A header beats the body."""
     fields = call.fields
-    if _LABELLING.isdisjoint(fields) and _LABELLED.isdisjoint(call.client.headers):
+    if IN_BODY.isdisjoint(fields) and IN_HEAD.isdisjoint(call.client.headers):
         return
     header = call.client.header
     raw = fields.get("litellm_metadata") or fields.get("metadata")

@@ -2,6 +2,8 @@
 
     authenticate -> allow -> plan -> admit -> tries (attempt, relay) -> settle
 
+What is ordinary in every respect goes the same steps in one go (straight.py) and comes here only when it is not answered so.
+
 `run` always answers and always settles: success, refusal, upstream failure, client gone, our own mistake.
 """
 
@@ -35,10 +37,12 @@ from wayport.pipeline.bodies import Bodies
 from wayport.pipeline.call import Call
 from wayport.pipeline.client_side import ClientSide, take
 from wayport.pipeline.dry_run import tell_plan
+from wayport.pipeline.sent import Sent
 from wayport.pipeline.settle import Settlement
 from wayport.pipeline.turns import Turns
+from wayport.routing.group import Candidate
 from wayport.routing.routing import Routing
-from wayport.routing.table import RoutingTable
+from wayport.routing.table import Found, RoutingTable
 from wayport.wire import patch
 
 log = logging.getLogger("wayport.pipeline")
@@ -157,22 +161,59 @@ class Pipeline:
         except WayportError as error:
             self._refuse(call, error)
         except asyncio.CancelledError:
-            if not call.client.gone:
-                # The client waits: it is we who leave, and it can ask elsewhere.
-                self._refuse(call, _stopping())
-                raise
-            call.error = ClientGone("The client closed the connection before the answer was complete.")
+            self.cancelled(call)
             raise
-        except (
-            Exception
-        ) as error:  # border: one request. Whatever it was, the client gets an answer and the call settles.
-            log.exception("a request failed in a way nobody foresaw", extra={"call_id": call.id})
-            self._refuse(call, InternalError(f"Internal error ({type(error).__name__}); call {call.id} is in the log."))
+        except Exception as error:  # noqa: BLE001 (border: one request; `failed` logs, answers and settles it)
+            self.failed(call, error)
         finally:
             self._settle(call)
             if self._bodies is not None:
                 self._bodies.end(call)
             call.let_go()
+
+    async def go_on(self, call: Call, sent: Sent, *, found: Found, table: RoutingTable, candidate: Candidate) -> None:
+        """The rest of a call that was sent to `candidate` the straight way (straight.py)."""
+        try:
+            call.plan = plan = self._routing.plan(
+                found,
+                table,
+                asking=CallAsking(call),
+                fields=call.fields,
+                headers=call.client.headers,
+                dialect=call.dialect.name,
+                began_s=call.steady_s,
+            )
+            await tries(
+                call,
+                plan.begun(candidate),
+                admit=self._admit,
+                attempt=self._attempt,
+                routing=self._routing,
+                clock=self._clock,
+                sent=sent,
+            )
+        except WayportError as error:
+            self._refuse(call, error)
+        except asyncio.CancelledError:
+            self.cancelled(call)
+            raise
+        except Exception as error:  # noqa: BLE001 (as above)
+            self.failed(call, error)
+        finally:
+            self._settle(call)
+            call.let_go()
+
+    def cancelled(self, call: Call) -> None:
+        """The client has left; or it waits, and it is we who leave: then it can ask elsewhere."""
+        if call.client.gone:
+            call.error = ClientGone("The client closed the connection before the answer was complete.")
+        else:
+            self._refuse(call, _stopping())
+
+    def failed(self, call: Call, error: Exception) -> None:
+        """Our own mistake, whatever it was."""
+        log.error("a request failed in a way nobody foresaw", exc_info=error, extra={"call_id": call.id})
+        self._refuse(call, InternalError(f"Internal error ({type(error).__name__}); call {call.id} is in the log."))
 
     def _check_place(self, call: Call, principal: Principal) -> None:
         compat = self.table.snapshot.compat

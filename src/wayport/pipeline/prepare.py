@@ -257,9 +257,15 @@ class Headers(Mapping[str, str]):
 
 def _must_fetch(call: Call, profile: Profile) -> bool:
     """Whether the call may hold media by URL that this target cannot fetch: then its content must be read."""
-    if profile.images != "data" and profile.documents != "data":
-        return False
-    body = call.client.body
+    return takes_no_addresses(profile) and points_to_media(call.client.body)
+
+
+def takes_no_addresses(profile: Profile) -> bool:
+    return profile.images == "data" or profile.documents == "data"
+
+
+def points_to_media(body: bytes) -> bool:
+    """Whether there may be media in it."""
     return any(word in body for word in _MEDIA)
 
 

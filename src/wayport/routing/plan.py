@@ -108,6 +108,11 @@ class Plan:
             raise refusal
         return step
 
+    def begun(self, candidate: Candidate) -> Step:
+        """The first step, which has been made already."""
+        self._attempts = 1
+        return Step(candidate, 0.0, "first", self._found.name)
+
     def after(self, failed: Deployment, fault: Fault, now_s: float, *, unable: bool = False) -> Step | None:
         """The step after a failed one, or None: then the fault is the client's answer.
 

@@ -6,6 +6,7 @@ from wayport.core.errors import Fault
 from wayport.dialects.neutral import DialectName
 from wayport.routing.affinity import Affinity
 from wayport.routing.choice import Asking, Chooser
+from wayport.routing.group import Candidate
 from wayport.routing.health import Health
 from wayport.routing.lines import Lines
 from wayport.routing.live import LiveStates
@@ -13,7 +14,7 @@ from wayport.routing.plan import Plan, Step
 from wayport.routing.snapshot import Deployment, Snapshot
 from wayport.routing.table import Found, RoutingTable
 from wayport.routing.traces import Traces
-from wayport.routing.wishes import Headers, wishes_of
+from wayport.routing.wishes import NO_WISHES, Headers, wishes_of
 from wayport.wire.patch import Fields
 
 
@@ -48,6 +49,10 @@ class Routing:
         total_s = wishes.total_s if wishes.total_s is not None else table.snapshot.router.request_timeout_s
         until_s = None if total_s is None else began_s + total_s
         return Plan(found, table, self._chooser, asking=asking, wishes=wishes, until_s=until_s)
+
+    def only(self, found: Found) -> Candidate | None:
+        """The one deployment there is for calls that wish nothing, where nothing needs to be looked at."""
+        return self._chooser.only(found, NO_WISHES)
 
     # ----------------------------------------------------------------------------------------------------- learning
     def begin(self, step: Step, now_s: float) -> None:

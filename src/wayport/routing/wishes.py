@@ -17,7 +17,7 @@ from wayport.wire.patch import Fields
 Headers = Mapping[bytes, bytes]
 """names in lower case"""
 
-_IN_BODY = frozenset(
+IN_BODY = frozenset(
     {
         "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "context_window_fallback_dict",
         "disable_fallbacks", "max_fallbacks", "num_retries", "timeout", "request_timeout", "stream_timeout",
@@ -26,7 +26,7 @@ _IN_BODY = frozenset(
         "mock_testing_content_policy_fallbacks", "mock_testing_rate_limit_error",
     }
 )  # fmt: skip
-_IN_HEAD = frozenset(
+IN_HEAD = frozenset(
     {
         b"x-wayport-num-retries", b"x-litellm-num-retries", b"x-wayport-timeout", b"x-litellm-timeout",
         b"x-wayport-ttft-timeout", b"x-litellm-stream-timeout", b"x-wayport-stream-idle-timeout", b"x-wayport-routing",
@@ -74,8 +74,8 @@ NO_WISHES = Wishes()
 
 def wishes_of(fields: Fields, headers: Headers, *, dialect: DialectName, model: str) -> Wishes:
     """Raises `BadRequest`. `model`: the name that was asked for, for fallbacks written by model."""
-    asked = {} if _IN_BODY.isdisjoint(fields) else fields
-    if not asked and _IN_HEAD.isdisjoint(headers):
+    asked = {} if IN_BODY.isdisjoint(fields) else fields
+    if not asked and IN_HEAD.isdisjoint(headers):
         return NO_WISHES
     header = headers.get
     retries = header(b"x-wayport-num-retries") or header(b"x-litellm-num-retries")

@@ -1,9 +1,10 @@
 """The composition root of a data worker: every object is built here, once, in order."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from ipaddress import ip_address, ip_network
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -39,6 +40,7 @@ from wayport.pipeline.client_side import ClientSide
 from wayport.pipeline.native import NativeAnswers
 from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.settle import Journal, Settlement, UnderWay
+from wayport.pipeline.straight import Straight
 from wayport.pipeline.target_budgets import TargetBudgets
 from wayport.pipeline.targets import Targets
 from wayport.pipeline.tracing import TraceContext
@@ -52,7 +54,7 @@ from wayport.server.errors import error_body, error_head
 from wayport.server.exchange import Exchange
 from wayport.server.probing import Probing
 from wayport.server.protocol import Limits, Load, ServerState
-from wayport.server.routes import Router
+from wayport.server.routes import CHAT_PATHS, Router
 from wayport.upstream.credentials import Credentials
 from wayport.upstream.media import MediaFetcher, MediaRules
 from wayport.upstream.transport import Transport
@@ -193,6 +195,24 @@ class Worker:
             clock=clock,
             bodies=bodies_of(settings, journal, clock),
         )
+        # Bodies are kept of what passes the long way; an origin is looked at there.
+        self.straight = (
+            Straight(
+                paths=CHAT_PATHS,
+                pipeline=self.pipeline,
+                authenticator=self.authenticator,
+                routing=self.routing,
+                admit=self.admit,
+                attempt=self.attempt,
+                settle=self.settlement,
+                transport=transport,
+                load=self.load,
+                clock=clock,
+                new_id=new_id,
+            )
+            if not (settings.bodies.store or server.cors_origins)
+            else None
+        )
         self.probing = Probing(self)
         self.database_state = "starting"
         self._cors = Cors(server.cors_origins)
@@ -215,7 +235,21 @@ class Worker:
         self.target_budgets.take(snapshot)
 
     # -------------------------------------------------------------------------------------------------- requests
-    async def handle(self, exchange: Exchange) -> None:
+    def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        """Answers, or tells how: what is to be awaited."""
+        if self._trusted:
+            self._believe(exchange)
+        straight = self.straight
+        if (
+            straight is not None
+            and exchange.method == b"POST"
+            and self.load.calls < self.limits.calls
+            and straight.begin(exchange)
+        ):
+            return None
+        return self._handle(exchange)
+
+    async def _handle(self, exchange: Exchange) -> None:
         load = self.load
         load.calls += 1
         try:
@@ -223,8 +257,6 @@ class Worker:
                 load.refused += 1
                 self.respond_error(exchange, _overloaded())
                 return
-            if self._trusted:
-                self._believe(exchange)
             if self._cors.origins and self._cors.answered(exchange):
                 return
             await self._router.route(exchange)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wayport.pipeline.bodies import Kept
+    from wayport.pipeline.straight import StraightCall
     from wayport.server.protocol import GatewayProtocol
 
 
@@ -90,7 +91,8 @@ class Exchange:
         self.responded = False
         self.gone = False
         self.bytes_out = 0
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | StraightCall | None = None
+        """whose work it is; None: nobody's any more"""
         self.on_pause: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
         self.kept: Kept | None = None

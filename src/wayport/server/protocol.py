@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from wayport.server.exchange import STATUS_LINES, Exchange
 
-Handler = Callable[[Exchange], Coroutine[Any, Any, None]]
+Handler = Callable[[Exchange], Coroutine[Any, Any, None] | None]
+"""answers at once, or tells how: None, once it has seen to it"""
 RefuseEarly = Callable[[Exchange, int], bytes | None]
 
 _HEAD, _BODY, _IDLE, _BUSY, _LEAVING = range(5)
@@ -325,7 +326,9 @@ class GatewayProtocol(asyncio.Protocol):
     def _begin(self, exchange: Exchange) -> None:
         self._phase = _BUSY
         self._exchange = exchange
-        exchange.task = self._loop.create_task(self._handler(exchange))
+        answering = self._handler(exchange)
+        if answering is not None:
+            exchange.task = self._loop.create_task(answering)
 
     def exchange_done(self, exchange: Exchange) -> None:
         """The answer is complete: the next request may be read."""

@@ -24,6 +24,13 @@ _CHAT = DIALECTS["openai_chat"]
 _COMPLETIONS = DIALECTS["openai_completions"]
 _MESSAGES = DIALECTS["anthropic_messages"]
 _RESPONSES = DIALECTS["openai_responses"]
+CHAT_PATHS = {
+    "/chat/completions": _CHAT,
+    "/v1/chat/completions": _CHAT,
+    "/messages": _MESSAGES,
+    "/v1/messages": _MESSAGES,
+}
+"""where models are chatted with, and the dialect that is spoken there"""
 _JSON = b"content-type: application/json\r\n"
 _IN_PATH = re.compile(
     r"/(?:openai/deployments|engines)/(?P<model>.+?)/(?P<rest>chat/completions|completions|embeddings)"

@@ -46,7 +46,7 @@ class Answer:
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, connection: Line, waiter: "asyncio.Future[Any]", *, reused: bool
+        self, loop: asyncio.AbstractEventLoop, connection: Line, waiter: "asyncio.Future[Any] | None", *, reused: bool
     ) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
@@ -72,8 +72,7 @@ class Answer:
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body, once. Raises `TransportFault`: `malformed` above the limit, `cut` or `timeout` otherwise."""
-        self._limit = limit_bytes
-        self._reading = True
+        self.takes(limit_bytes)
         if self._size > limit_bytes:
             self._overflow()
         connection = self._connection
@@ -89,6 +88,20 @@ class Answer:
                 raise
         if self._error is not None:
             raise self._error
+        return self.whole()
+
+    def takes(self, limit_bytes: int) -> None:
+        """It is read as it comes, up to here; above it, it fails."""
+        self._limit = limit_bytes
+        self._reading = True
+
+    def waits(self) -> None:
+        """Nobody reads it yet."""
+        self._limit = HOLD_BYTES
+        self._reading = False
+
+    def whole(self) -> bytes:
+        """The body of an answer that has come to its end."""
         pieces = self._pieces
         self._pieces = []
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

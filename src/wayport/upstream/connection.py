@@ -137,6 +137,13 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.write(head + b"\r\n")
 
+    def wait(self, timeouts: Timeouts, now: float, total_until: float) -> None:
+        """From now on its answer is waited for."""
+        self.timeouts = timeouts
+        self.total_until = total_until
+        first_byte_s = timeouts.first_byte_s
+        self.quiet_until = FOREVER if first_byte_s is None else now + first_byte_s
+
     def fail(self, error: Exception) -> None:
         """Ends the exchange with `error` and the connection with it."""
         answer = self.answer

@@ -77,16 +77,18 @@ class Transport:
         *,
         timeouts: Timeouts,
         on_sent: Callable[[], None] | None = None,
+        again: bool = False,
     ) -> Answer:
         """Sends one request and returns when the head of its answer is here. Raises `TransportFault`.
 
         `head`: request line and header lines, each with its line end, without content-length and the blank line.
-        `on_sent` is called once, when the first of the body was handed to a socket.
+        `on_sent` is called once, when the first of the body was handed to a socket. `again`: it was sent before and died on
+        an idle connection, so it goes out on a new one.
         """
         now = self._steady_s()
         total_s = timeouts.total_s
         total_until = FOREVER if total_s is None else now + total_s
-        sent = False
+        sent = again
         while True:
             pool = self._pool_of(origin) or self._new_pool(origin)
             idle = pool.idle
@@ -106,11 +108,8 @@ class Transport:
                 now = self._steady_s()
             waiter = self._loop.create_future()
             answer = Answer(self._loop, connection, waiter, reused=reused and not sent)
-            connection.timeouts = timeouts
-            connection.total_until = total_until
-            first_byte_s = timeouts.first_byte_s
-            connection.quiet_until = FOREVER if first_byte_s is None else now + first_byte_s
             connection.begin(answer, head if pool.relay is None else pool.relay.absolute(head, origin), body)
+            connection.wait(timeouts, now, total_until)
             if not sent:
                 sent = True
                 if on_sent is not None:
@@ -121,6 +120,11 @@ class Transport:
             except asyncio.CancelledError:
                 answer.abort()
                 raise
+
+    def ready(self, origin: Origin) -> Pool | None:
+        """Where a connection lies idle; None: one would have to be opened, or waited for."""
+        pool = self._pool_of(origin)
+        return pool if pool is not None and pool.idle else None
 
     def _new_pool(self, origin: Origin) -> Pool:
         try:

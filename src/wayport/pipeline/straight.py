@@ -1,0 +1,440 @@
+"""The straight way: an ordinary call from its body to its answer, in the callbacks of two sockets, without a task.
+
+Most calls are alike: a key that is remembered, a model with one healthy deployment of the client's dialect, nothing in the
+request that asks for more. What such calls of one key to one model share is worked out once (`Lane`). Whatever is out of the
+ordinary takes the long way (pipeline.py), and so does whatever becomes so: a call that was sent straight and is not answered
+with a plain success goes on there from where it is.
+
+What must stay true: a call is taken only if nothing of it need be awaited or refused, and until it is, nothing has happened;
+what is told, recorded and charged is what the long way would have told, recorded and charged.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wayport.access.allow import allow, may_call
+from wayport.access.authenticate import Authenticator
+from wayport.access.principal import Principal
+from wayport.core.clock import Clock
+from wayport.core.errors import WayportError
+from wayport.core.ids import NewId
+from wayport.core.net import Timeouts
+from wayport.core.record import AttemptRecord
+from wayport.core.secret import CREDENTIAL_NAMES
+from wayport.dialects.dialect import Dialect, Passthrough
+from wayport.pipeline import attribution, cache_points
+from wayport.pipeline.admission import Admit
+from wayport.pipeline.answer_head import JSON, head_lines
+from wayport.pipeline.attempt import ANSWER_BYTES, Attempt, is_events, is_stream
+from wayport.pipeline.betas import BETAS_HEADER
+from wayport.pipeline.bounds import Bound
+from wayport.pipeline.call import Call, Client, began
+from wayport.pipeline.pipeline import Pipeline
+from wayport.pipeline.prepare import Prepared, points_to_media, takes_no_addresses
+from wayport.pipeline.sent import Sent
+from wayport.pipeline.settle import Settlement
+from wayport.pipeline.targets import Target
+from wayport.routing import wishes
+from wayport.routing.group import Candidate
+from wayport.routing.routing import Routing
+from wayport.routing.snapshot import Deployment
+from wayport.routing.table import Found, RoutingTable
+from wayport.upstream.answer import Answer
+from wayport.upstream.connection import FOREVER, Connection
+from wayport.upstream.faults import TransportFault
+from wayport.upstream.headers import CLIENT_HEADERS, forwarded, passed_on
+from wayport.upstream.transport import Transport
+from wayport.wire import patch
+
+log = logging.getLogger("wayport.pipeline")
+
+_LANES = 20_000
+_NAME_BYTES = 1024
+_BETAS: Final = BETAS_HEADER.encode()
+
+_OF_INTEREST: Final = wishes.IN_BODY | attribution.IN_BODY | CREDENTIAL_NAMES | {cache_points.FIELD, "tools"}
+"""fields that somebody on the long way looks at"""
+_OF_INTEREST_IN_HEAD: Final = wishes.IN_HEAD | attribution.IN_HEAD
+
+_text = msgspec.json.Decoder(str).decode
+_STREAMS: Final = {b"true": True, b"false": False, b"null": False}
+
+
+class Taken(Client, Protocol):
+    """A client whose call can be called off."""
+
+    task: "asyncio.Task[None] | StraightCall | None"
+
+
+class Load(Protocol):
+    """What the worker carries."""
+
+    calls: int
+
+
+class Lane(Struct, frozen=True, eq=False, gc=False):
+    """What all ordinary calls of one key to one model on one path share."""
+
+    asked: str
+    """the model, behind the key's aliases"""
+    table: RoutingTable
+    found: Found
+    deployment: Deployment
+    candidate: Candidate
+    target: Target
+    passthrough: Passthrough
+    client_headers: tuple[bytes, ...]
+    """those of the client's that go upstream"""
+    betas: bool
+    """the target has its own mind about beta flags"""
+    whole: Timeouts
+    streamed: Timeouts | None
+    """None: streams have a time to their first token, which needs a task"""
+    renames: str | None
+    """the model's name in the answer, if it is not the upstream's"""
+    bound: Bound | None
+    """of what a call costs"""
+    binds: bool
+    """something may limit it"""
+    no_addresses: bool
+    """media by address would have to be fetched for it"""
+    compat: bool
+
+
+class Straight:
+    """Takes ordinary calls. Its collaborators are those of the long way."""
+
+    def __init__(
+        self,
+        *,
+        paths: Mapping[str, Dialect],
+        pipeline: Pipeline,
+        authenticator: Authenticator,
+        routing: Routing,
+        admit: Admit,
+        attempt: Attempt,
+        settle: Settlement,
+        transport: Transport,
+        load: Load,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        """`paths`: of chat calls, and the dialect that is spoken there."""
+        self._paths = paths
+        self._pipeline = pipeline
+        self._known = authenticator.known
+        self._routing = routing
+        self._health = routing.health
+        self._admit = admit
+        self._attempt = attempt
+        self._settle = settle
+        self._transport = transport
+        self._load = load
+        self._clock = clock
+        self._new_id = new_id
+        self._lanes: dict[tuple[str | None, str, bytes], tuple[Principal, Lane | None]] = {}
+        self._table: RoutingTable | None = None
+
+    # ----------------------------------------------------------------------------------------------------- the way there
+    def begin(self, client: Taken) -> bool:
+        """Takes the call and answers it. False: it is for the long way, and nothing has happened."""
+        path = client.path
+        dialect = self._paths.get(path)
+        if dialect is None or not self._health.quiet or not _OF_INTEREST_IN_HEAD.isdisjoint(client.headers):
+            return False
+        principal = self._known(client.header)
+        if principal is None:
+            return False
+        try:
+            fields = patch.split(client.body)
+            model = bytes(fields["model"])
+        except (ValueError, RecursionError, KeyError):
+            return False
+        if not _OF_INTEREST.isdisjoint(fields):
+            return False
+        known = self._lanes.get((principal.key_hash, path, model))
+        if known is None or known[0] is not principal or self._table is not self._pipeline.table:
+            known = self._learn(principal, path, dialect, model)
+        lane = known[1]
+        if lane is None:
+            return False
+        stream = False
+        timeouts: Timeouts | None = lane.whole
+        if "stream" in fields:
+            stated = _STREAMS.get(bytes(fields["stream"]))
+            if stated is None:
+                return False
+            if stated:
+                stream, timeouts = True, lane.streamed
+        deployment = lane.deployment
+        pool = self._transport.ready(lane.target.origin)
+        if (
+            timeouts is None
+            or pool is None
+            or self._attempt.lessons.taught(deployment) is not deployment
+            or (lane.no_addresses and points_to_media(client.body))
+            or (lane.betas and client.header(_BETAS) is not None)
+        ):
+            return False
+        clock = self._clock
+        now_s = clock.steady_s()
+        call = began(
+            client,
+            dialect,
+            call_id=self._new_id(),
+            operation="chat",
+            route=path,
+            started_s=clock.now_s(),
+            steady_s=now_s,
+        )
+        call.fields = fields
+        call.model_asked = lane.asked
+        call.stream = stream
+        call.principal = principal
+        call.snapshot = lane.table.snapshot
+        call.deployment = deployment
+        call.timeouts = timeouts
+        try:
+            body, dropped = lane.passthrough.patch_request(
+                fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=stream
+            )
+        except (WayportError, ValueError, RecursionError):
+            return False
+        if dropped:
+            if not deployment.drop_params:
+                return False
+            call.dropped = [*dropped]
+        if lane.binds and not self._admit.at_once(call, lane.found, lane.bound):
+            return False
+        # From here on it is ours.
+        record = AttemptRecord(
+            deployment=deployment.id, provider=deployment.provider, model=deployment.upstream_model, reason="first"
+        )
+        call.attempts.append(record)
+        target = lane.target
+        head = target.head
+        for name in lane.client_headers:
+            if client.header(name) is not None:
+                head += forwarded(deployment.dialect, client.header, taken=head, betas=target.takes_beta)
+                break
+        if self._attempt.trace is not None and b"\ntraceparent:" not in target.head:
+            head += self._attempt.trace.lines(call)
+        self._load.calls += 1
+        lane.candidate.live.begin(now_s, again=False)
+        connection = pool.idle.pop()
+        straight = client.task = StraightCall(self, call, lane, connection)
+        connection.begin(straight, head if pool.relay is None else pool.relay.absolute(head, target.origin), body)
+        total_s = timeouts.total_s
+        connection.wait(timeouts, now_s, FOREVER if total_s is None else now_s + total_s)
+        return True
+
+    def _learn(self, principal: Principal, path: str, dialect: Dialect, model: bytes) -> tuple[Principal, Lane | None]:
+        table = self._pipeline.table
+        if table is not self._table or len(self._lanes) >= _LANES:
+            self._table = table
+            self._lanes.clear()
+        lane = None
+        if len(model) <= _NAME_BYTES:
+            try:
+                lane = self._lane(principal, path, dialect, _text(model))
+            except (WayportError, msgspec.MsgspecError, UnicodeDecodeError):
+                # It is refused on the long way, which says why.
+                lane = None
+        found = (principal, lane)
+        if len(model) <= _NAME_BYTES:
+            self._lanes[principal.key_hash, path, model] = found
+        return found
+
+    def _lane(self, principal: Principal, path: str, dialect: Dialect, asked: str) -> Lane | None:
+        """None: such calls are not ordinary. Raises `WayportError` where they would be refused."""
+        table = self._pipeline.table
+        snapshot = table.snapshot
+        if not asked or principal.ips or not may_call(principal, path) or ("tag" in principal.asks and principal.tags):
+            return None
+        asked = principal.aliases.get(asked, asked)
+        found = table.find_or_all(asked, "chat")
+        if found.auto:
+            return None
+        allow(principal, asked, found.name, groups=found.model.access_groups, compat=snapshot.compat)
+        candidate = self._routing.only(found)
+        passthrough = dialect.passthrough
+        if candidate is None or passthrough is None:
+            return None
+        deployment = candidate.deployment
+        profile = deployment.profile
+        if (
+            deployment.dialect != dialect.name
+            or not deployment.base_url
+            or deployment.params
+            or deployment.signed
+            or deployment.follows
+            or profile.betas_in_body
+        ):
+            return None
+        target = self._attempt.targets.of(deployment, "chat", stream=False)
+        if target.betas or self._attempt.targets.of(deployment, "chat", stream=True).url != target.url:
+            return None
+        whole, streamed = _timeouts(deployment, snapshot.router.request_timeout_s)
+        return Lane(
+            asked=asked,
+            table=table,
+            found=found,
+            deployment=deployment,
+            candidate=candidate,
+            target=target,
+            passthrough=passthrough,
+            client_headers=CLIENT_HEADERS.get(deployment.dialect, ()),
+            betas=profile.betas is not None or bool(profile.refused_betas),
+            whole=whole,
+            streamed=streamed,
+            renames=asked if snapshot.response_model == "requested" else None,
+            bound=self._admit.bound(table, found),
+            binds=bool(principal.holders) or self._admit.admission.binds_all,
+            no_addresses=takes_no_addresses(profile),
+            compat=snapshot.compat == "litellm",
+        )
+
+    # ------------------------------------------------------------------------------------------------------ the way back
+    def answered(self, straight: "StraightCall") -> None:
+        """The upstream's answer is whole: the client's."""
+        call, lane = straight.call, straight.lane
+        body = straight.whole()
+        now_s = self._clock.steady_s()
+        try:
+            data, usage = lane.passthrough.patch_response(body, model=lane.renames)
+        except ValueError:
+            usage = None
+        if usage is None or is_events(body):
+            # An error under a good status, or something else that has to be looked at.
+            straight.put_back(body)
+            self.go_on(straight, None)
+            return
+        live = lane.candidate.live
+        live.end()
+        straight.left = True
+        call.upstream_wait_s = took_s = now_s - call.asked_s
+        call.usage = usage
+        call.usage_source = "reported"
+        call.attempts[0].status = 200
+        self._settle(call)
+        call.client.respond(200, head_lines(call, JSON, passed_on(straight.headers, compat=lane.compat)), data)
+        live.answered(
+            now_s,
+            took_s=took_s,
+            first_s=None,
+            tokens=usage.input_tokens + usage.output_tokens,
+            output_tokens=usage.output_tokens,
+        )
+        self._health.succeeded(lane.deployment, now_s)
+        self._over(straight)
+
+    def go_on(self, straight: "StraightCall", fault: TransportFault | None) -> None:
+        """It is no ordinary call any more: the long way goes on with it."""
+        call, lane = straight.call, straight.lane
+        straight.handed_over = True
+        prepared = Prepared(body=b"", upstream=call.dialect, operation="chat")
+        sent = Sent(prepared, None if straight.unanswered else straight, fault)
+        client: Taken = straight.client
+        client.task = asyncio.get_running_loop().create_task(self._long_way(call, lane, sent))
+
+    async def _long_way(self, call: Call, lane: Lane, sent: Sent) -> None:
+        try:
+            await self._pipeline.go_on(call, sent, found=lane.found, table=lane.table, candidate=lane.candidate)
+        finally:
+            self._load.calls -= 1
+
+    def cancelled(self, straight: "StraightCall") -> None:
+        """The client has left, or it is we who stop."""
+        call, lane = straight.call, straight.lane
+        call.upstream_wait_s = self._clock.steady_s() - call.asked_s
+        record = call.attempts[0]
+        record.error_class = "cancelled"
+        record.duration_ms = call.upstream_wait_s * 1000
+        lane.candidate.live.end()
+        self._health.gave_up(lane.deployment)
+        self._pipeline.cancelled(call)
+        self._over(straight)
+
+    def failed(self, straight: "StraightCall", error: Exception) -> None:
+        """Our own mistake."""
+        if not straight.left:
+            straight.lane.candidate.live.end()
+        self._pipeline.failed(straight.call, error)
+        self._over(straight)
+
+    def _over(self, straight: "StraightCall") -> None:
+        straight.client.task = None
+        self._load.calls -= 1
+        call = straight.call
+        self._settle(call)
+        call.let_go()
+
+
+def _timeouts(deployment: Deployment, patience_s: float | None) -> tuple[Timeouts, Timeouts | None]:
+    """Of whole answers and of streams, as the long way finds them for calls that wish nothing."""
+    own = deployment.timeouts
+    if patience_s is not None and (own.total_s is None or patience_s < own.total_s):
+        own = replace(own, total_s=patience_s)
+    if own.first_token_s is not None:
+        return own, None
+    return own, own if own.stream_idle_s is None else replace(own, idle_s=own.stream_idle_s)
+
+
+class StraightCall(Answer):
+    """One call on its way, the receiver of its own answer. Towards the client's connection it is what can be cancelled."""
+
+    __slots__ = ("call", "client", "handed_over", "lane", "left", "over", "unanswered", "way")
+
+    def __init__(self, way: Straight, call: Call, lane: Lane, connection: Connection) -> None:
+        super().__init__(asyncio.get_running_loop(), connection, None, reused=True)
+        self.way = way
+        self.call = call
+        self.lane = lane
+        self.client: Any = call.client
+        self.handed_over = False
+        self.left = False
+        """the deployment has one call less in flight"""
+        self.over = False
+        self.unanswered = False
+        self.takes(ANSWER_BYTES)
+
+    def headed(self) -> None:
+        super().headed()
+        if self.status != 200 or self.call.stream or is_stream(self):
+            self.waits()
+            self.way.go_on(self, None)
+
+    def end(self, error: Exception | None) -> None:
+        super().end(error)
+        if self.handed_over or self.over:
+            return
+        self.over = True
+        try:
+            if error is None:
+                self.way.answered(self)
+            elif isinstance(error, TransportFault):
+                self.way.go_on(self, error)
+            else:
+                self.way.failed(self, error)
+        except Exception as mistake:  # noqa: BLE001 (border: one request; `failed` answers and settles it)
+            self.way.failed(self, mistake)
+
+    def died_unanswered(self) -> None:
+        self.unanswered = True
+        super().died_unanswered()
+        if not self.over:
+            self.over = True
+            self.way.go_on(self, None)
+
+    def cancel(self, _: str = "") -> None:
+        """As of a task."""
+        if not self.over:
+            self.over = True
+            self.abort()
+            self.way.cancelled(self)
