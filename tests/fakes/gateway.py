@@ -43,7 +43,11 @@ class Records(list[CallRecord]):
     """The journal of a test: keeps records as they would be read back."""
 
     def append(self, record: CallRecord) -> bool:  # type: ignore[override]  # a list that is a journal
-        super().append(msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=CallRecord))
+        return self.keep(msgspec.msgpack.encode(record), nano_usd=record.cost_nano_usd or 0)
+
+    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+        del nano_usd
+        super().append(msgspec.msgpack.decode(packed, type=CallRecord))
         return True
 
 

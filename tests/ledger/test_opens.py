@@ -7,8 +7,6 @@ import pytest
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.records import call_record
 
-from wayport.core.record import CallRecord
-from wayport.ledger import opens
 from wayport.ledger.journal import Spool
 from wayport.ledger.opens import SLOT_BYTES, OpenCalls, read_open
 
@@ -81,19 +79,3 @@ def test_its_blocks_are_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
 
 def test_where_the_file_cannot_be_made_there_is_none(tmp_path: Path) -> None:
     assert OpenCalls.beside(tmp_path / "absent", "w") is None
-
-
-@pytest.mark.parametrize("end_user", [None, "customer"])
-@pytest.mark.parametrize("team_id", [None, "team"])
-def test_a_record_made_of_two_parts_reads_like_one(end_user: str | None, team_id: str | None) -> None:
-    shared = opens.Shared(
-        node="n1", worker=3, key_hash="k", key_alias=None, user_id="u", team_id=team_id, organization_id=None,
-        project_id=None, model_asked="gpt", budget_windows=("key:k|usd/30d@0", "team:t|usd/1d@7"), lease_holder="w",
-        opened=True,
-    )  # fmt: skip
-    own = opens.Opening(
-        call_id="c", started_s=1.5, ended_s=1.5, operation="chat", route="/v1/chat/completions",
-        client_dialect="openai_chat", reserved_nano_usd=77, end_user=end_user, tags=["a"], stream=True,
-    )  # fmt: skip
-    whole = msgspec.msgpack.decode(opens.whole(opens.packed(shared), own), type=CallRecord)
-    assert whole == CallRecord(**msgspec.structs.asdict(shared), **msgspec.structs.asdict(own))

@@ -4,6 +4,7 @@ from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 from tests.fakes.gateway import gateway
@@ -44,6 +45,10 @@ class _Keeps:
         self._kept.append(record)
         return True
 
+    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+        del nano_usd
+        return self.append(msgspec.msgpack.decode(packed, type=CallRecord))
+
 
 class _Places:
     def __init__(self) -> None:
@@ -58,6 +63,10 @@ class _Places:
 
 class _Full:
     def append(self, _: CallRecord) -> bool:
+        return False
+
+    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+        del packed, nano_usd
         return False
 
 

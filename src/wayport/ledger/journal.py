@@ -110,15 +110,19 @@ class Spool:
             # Lone surrogates or numbers beyond 64 bits out of a client's request: its cost must not vanish for that.
             salvaged = _salvaged(record)
             if salvaged is None:
-                self._lose(record, "the record cannot be encoded")
+                self._lose((record.cost_nano_usd or 0) + record.wasted_nano_usd, "the record cannot be encoded")
                 return False
             payload = self._encode(salvaged)
-        length = len(payload)
-        frame = FRAME.pack(length, checksum(payload, length)) + payload
+        return self.keep(payload, nano_usd=(record.cost_nano_usd or 0) + record.wasted_nano_usd)
+
+    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+        """`append` of a record that is MessagePack already; `nano_usd`: what it costs."""
+        length = len(packed)
+        frame = FRAME.pack(length, checksum(packed, length)) + packed
         if self._position >= self._segment_bytes or self._fd < 0:
             self._rotate()
             if self._fd < 0:
-                self._lose(record, None)
+                self._lose(nano_usd, None)
                 return False
         try:
             written = os.write(self._fd, frame)
@@ -127,13 +131,13 @@ class Spool:
                     self._abandon()
                 else:
                     self._take_back()
-                self._lose(record, "the disk is full")
+                self._lose(nano_usd, "the disk is full")
                 return False
             if self._sync == "always":
                 os.fdatasync(self._fd)
         except OSError as error:
             self._abandon()
-            self._lose(record, error.strerror or str(error))
+            self._lose(nano_usd, error.strerror or str(error))
             return False
         self._position += written
         self._appended += 1
@@ -306,9 +310,9 @@ class Spool:
         self._retire()
         self._retry_at_s = self._clock.steady_s() + _RETRY_S
 
-    def _lose(self, record: CallRecord, why: str | None) -> None:
+    def _lose(self, nano_usd: int, why: str | None) -> None:
         self._lost += 1
-        self._lost_nano_usd += (record.cost_nano_usd or 0) + record.wasted_nano_usd
+        self._lost_nano_usd += nano_usd
         if why is not None:
             self._error = why
         self._complain("calls are not journaled", error=self._error, lost=self._lost, lost_nano_usd=self._lost_nano_usd)

@@ -24,10 +24,6 @@ SLOTS = 4096
 
 _ROOM = SLOT_BYTES - FRAME_BYTES
 _EMPTY = b"\0\0\0\0"
-_MAP = 0x80
-"""MessagePack's mark of a map of up to 15 entries"""
-
-_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(CallRecord).decode
 
 
@@ -104,46 +100,3 @@ def read_open(path: Path) -> list[CallRecord]:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
     return found
-
-
-class Opening(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
-    """What is a call's own in its opening record. The fields are those of `CallRecord`, 14 at most."""
-
-    call_id: str
-    started_s: float
-    ended_s: float
-    operation: str
-    route: str
-    client_dialect: str
-    reserved_nano_usd: int
-    end_user: str | None = None
-    tags: list[str] = []
-    stream: bool = False
-
-
-class Shared(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What all calls of one principal to one model share in their opening records. 14 fields at most."""
-
-    node: str
-    worker: int
-    key_hash: str | None
-    key_alias: str | None
-    user_id: str | None
-    team_id: str | None
-    organization_id: str | None
-    project_id: str | None
-    model_asked: str
-    budget_windows: tuple[str, ...]
-    lease_holder: str
-    opened: bool
-
-
-def packed(shared: Shared) -> bytes:
-    """To be kept, and completed by `whole` call by call."""
-    return _encode(shared)
-
-
-def whole(shared: bytes, opening: Opening) -> bytes:
-    """An opening record as MessagePack: the entries of two small maps in one."""
-    own = _encode(opening)
-    return b"\xde\0%c%b%b" % (shared[0] + own[0] - 2 * _MAP, shared[1:], own[1:])

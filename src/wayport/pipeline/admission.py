@@ -14,7 +14,7 @@ from wayport.access.beside import Holders, Who
 from wayport.access.gauges import Account
 from wayport.access.principal import Holder, Principal
 from wayport.core.record import CallRecord
-from wayport.ledger import opens
+from wayport.ledger.packing import Opening, Shared, joined, opening, opening_head, shared
 from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower
 from wayport.pipeline.call import Call
 from wayport.pipeline.settle import Journal, UnderWay, tags_of
@@ -47,8 +47,9 @@ class Admit:
         self._holders = holders
         self._journal = journal
         self._under_way = under_way
-        self._shared: dict[int, tuple[Account, bytes]] = {}
-        """by the account's identity, which is kept alive with it: what its opening records have in common"""
+        self._shared: dict[tuple[int, str, bool], tuple[Account, bytes]] = {}
+        """by the account's identity, which is kept alive with it, and what is asked of it: what opening records of such calls
+        have in common"""
         self._full = full
         self._allow_unpriced = unpriced == "allow"
         self._lease_holder = lease_holder
@@ -162,7 +163,7 @@ class Admit:
         taken.join(more)
         if more.account.money and self._journal is not None:
             slot = call.open_slot
-            self._open(call, taken, self._common(taken.account, call))
+            self._open(call, self._packed(call, taken))
             if slot and self._under_way is not None:
                 self._under_way.close(slot)
 
@@ -184,14 +185,14 @@ class Admit:
         account = taken.account
         if not account.money or self._journal is None:
             return
-        known = self._shared.get(id(account))
-        if known is None:
-            known = self._share(account, call)
-        self._open(call, taken, known[1])
+        packed = None
+        if call.end_user is None and not call.tags:
+            known = self._shared.get((id(account), call.route, call.stream)) or self._share(account, call)
+            packed = opening(known[1], call.id, call.started_s, taken.nano_usd)
+        self._open(call, packed or self._packed(call, taken))
 
-    def _open(self, call: Call, taken: Reservation, common: bytes) -> None:
+    def _open(self, call: Call, packed: bytes) -> None:
         assert self._journal is not None
-        packed = _packed(call, taken, common)
         call.open_slot = 0 if self._under_way is None else self._under_way.open(packed)
         if not call.open_slot:
             self._journal.append(msgspec.msgpack.decode(packed, type=CallRecord))
@@ -199,12 +200,21 @@ class Admit:
     def _share(self, account: Account, call: Call) -> tuple[Account, bytes]:
         if len(self._shared) >= _ACCOUNTS:
             self._shared.clear()
-        known = self._shared[id(account)] = (account, self._common(account, call))
+        known = (account, opening_head(self._common(account, call, account.principal.tags)))
+        self._shared[id(account), call.route, call.stream] = known
         return known
 
-    def _common(self, account: Account, call: Call) -> bytes:
+    def _packed(self, call: Call, taken: Reservation) -> bytes:
+        own = Opening(call.id, call.started_s, call.started_s, taken.nano_usd, call.end_user)
+        own.tags = tags_of(taken.account.principal.tags, call.tags)
+        return joined(self._common(taken.account, call, ()), own)
+
+    def _common(self, account: Account, call: Call, tags: tuple[str, ...]) -> Shared:
         principal = account.principal
-        shared = opens.Shared(
+        record = CallRecord(
+            call_id="",
+            started_s=0.0,
+            ended_s=0.0,
             node=self._node,
             worker=self._worker,
             key_hash=principal.key_hash,
@@ -217,44 +227,25 @@ class Admit:
             budget_windows=account.windows,
             lease_holder=self._lease_holder,
             opened=True,
-        )
-        return opens.packed(shared)
-
-    def settle(self, call: Call, record: CallRecord) -> None:
-        """Charges a call that was admitted: what it did not use is given back. Contains no await."""
-        taken: Reservation | None = call.reservation
-        if taken is None:
-            return
-        call.reservation = None
-        call.charged = taken
-        account: Account = taken.account
-        cost = (record.cost_nano_usd or 0) + record.wasted_nano_usd
-        if account.money:
-            record.reserved_nano_usd = taken.nano_usd
-            record.budget_windows = account.windows
-            record.lease_holder = self._lease_holder
-        self.admission.settle(taken, nano_usd=cost, usage=call.usage)
-
-
-def _packed(call: Call, taken: Reservation, common: bytes) -> bytes:
-    """The opening record."""
-    principal: Principal | None = call.principal
-    assert principal is not None
-    return opens.whole(
-        common,
-        opens.Opening(
-            call_id=call.id,
-            started_s=call.started_s,
-            ended_s=call.started_s,
             operation=call.operation,
             route=call.route,
             client_dialect=call.dialect.name,
-            reserved_nano_usd=taken.nano_usd,
-            end_user=call.end_user,
-            tags=tags_of(principal.tags, call.tags),
+            tags=list(tags),
             stream=call.stream,
-        ),
-    )
+        )
+        return shared(record)
+
+    def settle(self, call: Call, nano_usd: int) -> Reservation | None:
+        """Charges a call that was admitted: what it did not use is given back. Contains no await. Returns what it had
+        reserved of budgets.
+        """
+        taken: Reservation | None = call.reservation
+        if taken is None:
+            return None
+        call.reservation = None
+        call.charged = taken
+        self.admission.settle(taken, nano_usd=nano_usd, usage=call.usage)
+        return taken if taken.account.money else None
 
 
 def _join(call: Call, others: tuple[Holder, ...]) -> None:

@@ -9,7 +9,7 @@ from wayport.access.admit import Reservation
 from wayport.access.principal import Holder, Principal
 from wayport.core.errors import WayportError
 from wayport.core.net import Timeouts
-from wayport.core.record import AttemptRecord, CallRecord
+from wayport.core.record import AttemptRecord
 from wayport.core.usage import Usage, UsageSource
 from wayport.dialects.dialect import Dialect
 from wayport.dialects.neutral import Request
@@ -126,7 +126,8 @@ class Call(Struct, eq=False):
     cost: Cost | None = None
     error: WayportError | None = None
     ended: bool = False
-    record: CallRecord | None = None
+    settled: bool = False
+    """somebody is known to have made it, and it has a record"""
 
     def release(self) -> None:
         """Lets go of the request: nothing needs it once an answer has begun."""

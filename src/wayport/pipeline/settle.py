@@ -7,12 +7,14 @@ from collections.abc import Callable
 from copy import copy
 from typing import Protocol
 
+from wayport.access.admit import Reservation
 from wayport.access.principal import Principal
 from wayport.core.clock import Clock
 from wayport.core.errors import ClientGone, UpstreamFault, WayportError
 from wayport.core.record import AttemptRecord, CallRecord, Status
 from wayport.core.secret import mask
 from wayport.core.usage import Usage, plausible
+from wayport.ledger.packing import Own, joined, shared, unpacked
 from wayport.ledger.pricing import cost
 from wayport.pipeline.call import PROBES_ROUTE, Call
 from wayport.pipeline.target_budgets import TargetBudgets
@@ -21,11 +23,16 @@ from wayport.routing.snapshot import Deployment
 _BYTES_PER_TOKEN = 4
 _ERROR_CHARS = 500
 _KINDS = 1024
+_AGENT_CHARS = 100
 
 
 class Journal(Protocol):
     def append(self, record: CallRecord) -> bool:
         """False: it could not be kept."""
+        ...
+
+    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+        """The same of a record as MessagePack; `nano_usd`: what it costs."""
         ...
 
 
@@ -43,6 +50,9 @@ class Traces(Protocol):
     """Remembers the latest calls, for those who ask why they went where they went."""
 
     def add(self, record: CallRecord) -> None: ...
+    def keep(self, packed: bytes) -> None:
+        """The same of a record as MessagePack."""
+        ...
 
 
 class Settlement:
@@ -56,20 +66,24 @@ class Settlement:
         clock: Clock,
         node: str = "",
         worker: int = 0,
-        charge: Callable[[Call, CallRecord], None] | None = None,
+        charge: Callable[[Call, int], Reservation | None] | None = None,
+        lease_holder: str = "",
         targets: TargetBudgets | None = None,
         under_way: UnderWay | None = None,
     ) -> None:
-        """`charge`: gives back what the call took of its limits and did not use."""
+        """`charge`: gives back what the call took of its limits and did not use, and returns what it had reserved of budgets.
+        `lease_holder`: on whose leases it did so.
+        """
         self._journal = journal
         self._traces = traces
         self._clock = clock
         self._charge = charge
+        self._lease_holder = lease_holder
         self._targets = targets
         self._under_way = under_way
         self._node = node
         self._worker = worker
-        self._kinds: dict[tuple[int, int, str, str, str], tuple[CallRecord, Principal, Deployment | None]] = {}
+        self._kinds: dict[tuple[int, int, str, str, str], _Kind] = {}
         self.refused = 0
         """calls refused before a principal was known: counted, not journaled"""
 
@@ -90,17 +104,83 @@ class Settlement:
             call.usage = plausible(call.usage)
         if call.usage is not None and deployment is not None:
             call.cost = cost(call.usage, deployment.price, service_tier=call.service_tier, at_s=call.started_s)
-        record = self._record(call, deployment)
-        call.record = record
-        if call.reservation is not None and self._charge is not None:
-            self._charge(call, record)
-        if self._targets is not None and self._targets.any:
-            self._targets.charge(record, deployment)
-        kept = self._journal is None or self._journal.append(record)
+        call.settled = True
+        targets = self._targets
+        if call.error is None and len(call.attempts) == 1 and (targets is None or not targets.any):
+            kept = self._keep_good(call, deployment)
+        else:
+            kept = self._keep(call, deployment)
         if call.open_slot and kept and self._under_way is not None:
             # Where its end could not be kept, its beginning stays: it costs what was reserved when this process ends.
             self._under_way.close(call.open_slot)
+
+    def _keep(self, call: Call, deployment: Deployment | None) -> bool:
+        record = self._record(call, deployment)
+        if call.reservation is not None and self._charge is not None:
+            held = self._charge(call, (record.cost_nano_usd or 0) + record.wasted_nano_usd)
+            if held is not None:
+                record.reserved_nano_usd = held.nano_usd
+                record.budget_windows = held.account.windows
+                record.lease_holder = self._lease_holder
+        if self._targets is not None and self._targets.any:
+            self._targets.charge(record, deployment)
         self._traces.add(record)
+        return self._journal is None or self._journal.append(record)
+
+    def _keep_good(self, call: Call, deployment: Deployment | None) -> bool:
+        """The same for a call that went well at the first attempt, as nearly all do: no record is made, only its bytes."""
+        principal, client, price = call.principal, call.client, call.cost
+        assert principal is not None
+        duration_ms = (self._clock.steady_s() - call.steady_s) * 1000
+        attempt = call.attempts[0]
+        if not attempt.duration_ms:
+            # It goes on until its last bytes are out, and they wait for this record.
+            attempt.duration_ms = duration_ms - attempt.started_ms
+        own = Own(
+            call.id,
+            call.started_s,
+            call.started_s + duration_ms / 1000,
+            (client.header(b"user-agent") or b"")[:_AGENT_CHARS].decode("latin-1"),
+            client.client[0],
+            call.end_user,
+            tags_of(principal.tags, call.tags),
+            call.session_id,
+            call.trace_id,
+            call.parent_span_id,
+            call.metadata,
+            call.upstream_id,
+            call.stream,
+            call.attempts,
+            [] if call.plan is None else call.plan.decisions,
+            call.finish,
+            call.usage,
+            call.usage_source,
+            None if price is None else price.total_nano_usd,
+            {} if price is None else price.parts,
+            call.service_tier,
+            None if call.first_content_s is None else (call.first_content_s - call.steady_s) * 1000,
+            duration_ms - call.upstream_wait_s * 1000,
+            call.dropped,
+            call.request_bytes,
+            client.bytes_out,
+        )
+        nano_usd = own.cost_nano_usd or 0
+        if call.reservation is not None and self._charge is not None:
+            held = self._charge(call, nano_usd)
+            if held is not None:
+                own.reserved_nano_usd = held.nano_usd
+                own.budget_windows = held.account.windows
+                own.lease_holder = self._lease_holder
+        kind = self._kind(call, principal, deployment)
+        try:
+            packed = joined(kind.shared, own)
+        except (ValueError, TypeError, OverflowError):
+            # Lone surrogates or the like: the journal knows what to do with a record.
+            record = unpacked(kind.record, own)
+            self._traces.add(record)
+            return self._journal is None or self._journal.append(record)
+        self._traces.keep(packed)
+        return self._journal is None or self._journal.keep(packed, nano_usd=nano_usd)
 
     def _record(self, call: Call, deployment: Deployment | None) -> CallRecord:
         clock = self._clock
@@ -112,11 +192,11 @@ class Settlement:
         principal = call.principal
         assert principal is not None
         error = call.error
-        record = copy(self._kind(call, principal, deployment))
+        record = copy(self._kind(call, principal, deployment).record)
         record.call_id = call.id
         record.started_s = call.started_s
         record.ended_s = call.started_s + duration_ms / 1000
-        record.agent = (call.client.header(b"user-agent") or b"")[:100].decode("latin-1")
+        record.agent = (call.client.header(b"user-agent") or b"")[:_AGENT_CHARS].decode("latin-1")
         record.client_address = call.client.client[0]
         record.end_user = call.end_user
         record.tags = tags_of(principal.tags, call.tags)
@@ -157,12 +237,12 @@ class Settlement:
             record.wasted_nano_usd = sum(a.cost_nano_usd or 0 for a in abandoned)
         return record
 
-    def _kind(self, call: Call, principal: Principal, deployment: Deployment | None) -> CallRecord:
-        """What the records of all calls of one caller at one deployment share, to be copied."""
+    def _kind(self, call: Call, principal: Principal, deployment: Deployment | None) -> "_Kind":
+        """What the records of all calls of one caller at one deployment share."""
         key = (id(principal), id(deployment), call.route, call.model_asked, call.operation)
         known = self._kinds.get(key)
         if known is not None:
-            return known[0]
+            return known
         record = CallRecord(
             call_id="",
             started_s=0.0,
@@ -191,12 +271,25 @@ class Settlement:
                 record.price_version = deployment.price.version
         if deployment is None or deployment.clients_own or call.route == PROBES_ROUTE:
             # Seen once: what a refused client wrote, what it brought with it, what a probe made up.
-            return record
+            return _Kind(record, principal, deployment)
         if len(self._kinds) >= _KINDS:
             self._kinds.clear()
         # The two stay alive with it, so that no others can come by their identities.
-        self._kinds[key] = (record, principal, deployment)
-        return record
+        kind = self._kinds[key] = _Kind(record, principal, deployment)
+        return kind
+
+
+class _Kind:
+    """Records of one kind."""
+
+    __slots__ = ("deployment", "principal", "record", "shared")
+
+    def __init__(self, record: CallRecord, principal: Principal, deployment: Deployment | None) -> None:
+        self.record = record
+        """to be copied"""
+        self.shared = shared(record)
+        self.principal = principal
+        self.deployment = deployment
 
 
 def tags_of(of_key: tuple[str, ...], of_call: list[str]) -> list[str]:

@@ -1,10 +1,13 @@
 """How the latest calls were routed, for those who ask. Bounded, per worker; what is older stands in the request log."""
 
+import msgspec
 from msgspec import Struct, field
 
 from wayport.core.record import AttemptRecord, CallRecord, Decision
 
 _MOST = 512
+
+_decode = msgspec.msgpack.Decoder(CallRecord).decode
 
 
 class Trace(Struct, kw_only=True, omit_defaults=True):
@@ -33,16 +36,29 @@ class Traces:
 
     def __init__(self) -> None:
         # A ring that is searched when somebody asks: adding to it is what happens with every call.
-        self._records: list[CallRecord | None] = [None] * _MOST
+        self._records: list[CallRecord | bytes] = [b""] * _MOST
         self._next = 0
 
     def add(self, record: CallRecord) -> None:
+        self._add(record)
+
+    def keep(self, packed: bytes) -> None:
+        self._add(packed)
+
+    def _add(self, record: CallRecord | bytes) -> None:
         place = self._next
         self._records[place] = record
         self._next = place + 1 if place + 1 < _MOST else 0
 
     def of(self, call_id: str) -> CallRecord | None:
-        return next((each for each in self._records if each is not None and each.call_id == call_id), None)
+        sought = call_id.encode("utf-8", "replace")
+        for each in self._records:
+            if isinstance(each, bytes):
+                if sought in each and (record := _decode(each)).call_id == call_id:
+                    return record
+            elif each.call_id == call_id:
+                return each
+        return None
 
 
 def explain(record: CallRecord) -> Trace:

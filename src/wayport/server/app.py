@@ -157,6 +157,7 @@ class Worker:
             node=node,
             worker=number,
             charge=self.admit.settle,
+            lease_holder=lease_holder,
             targets=self.target_budgets,
             under_way=under_way,
         )
