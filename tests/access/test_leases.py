@@ -61,8 +61,8 @@ class Leases(RuleBasedStateMachine):
         lessor.workers(3)
         return lessor
 
-    def _recall(self, name: str, counter: str) -> bool:
-        del counter
+    def _recall(self, name: str, counter: str, /, *, next_one: bool = False) -> bool:
+        del counter, next_one
         named = [worker.gauge for worker in self.workers if worker.name == name]
         for gauge in named:
             self.loop.call_soon(self._give_back, name, gauge)

@@ -406,6 +406,16 @@ class Settings(Struct, kw_only=True, frozen=True):
     added_environ: tuple[str, ...] = ()
     """names in `environ` that the process itself does not have (or has otherwise)"""
 
+    @property
+    def several(self) -> bool:
+        """Whether others may call the same deployments: more workers of this node, or other nodes."""
+        storage = self.storage
+        return (
+            self.server.workers > 1
+            or storage.redis_url is not None
+            or storage.database_url.reveal().startswith("postgres")
+        )
+
     def variable(self, name: str) -> str:
         """The value of a variable; empty when unset."""
         found = self.environ.get(name)

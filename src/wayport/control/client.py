@@ -86,7 +86,7 @@ class SocketControl:
         on_database: Callable[[str], None] = lambda _: None,
         on_asks: Callable[[tuple[AskedFor, ...]], None] = lambda _: None,
         on_holders: Callable[[Sequence[str]], None] = lambda _: None,
-        on_recalled: Callable[[str], None] = lambda _: None,
+        on_recalled: Callable[[Recalled], None] = lambda _: None,
         on_news: Callable[[News], None] = lambda _: None,
         on_probe: Callable[[str, float], Awaitable[Probed]] | None = None,
         on_probed: Callable[[str, Probed | None], None] = lambda _, __: None,
@@ -251,7 +251,7 @@ class SocketControl:
                 if message.everything or message.hashes or not message.holders:
                     self._on_invalidated(None if message.everything else message.hashes)
             case Recalled():
-                self._on_recalled(message.counter)
+                self._on_recalled(message)
             case AsksTold():
                 self._on_asks(message.asks)
             case RoutingTold():

@@ -7,14 +7,17 @@ of a budget before that is true of everything that lay in the spools at the star
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
+from msgspec import Struct
+
 from wayport.core.clock import Clock
 from wayport.core.errors import Unavailable
 from wayport.core.lease import Claim, Grant
-from wayport.storage.counters import Entry, MemoryCounters, Shared
+from wayport.storage.counters import Entry, MemoryCounters, Part, Shared
 
 log = logging.getLogger("wayport.control")
 
@@ -24,8 +27,28 @@ _TICK_S = 0.25
 _KEEP_SLOTS_S = 10.0
 _TICKS_TO_FORGET = 240
 
-Recall = Callable[[str, str], bool]
-"""asks a worker for what is free of a counter; False: it is not there"""
+_LOOK_ABOVE_S = 0.25
+"""how often somebody who stands in line for a slot has other nodes asked"""
+
+
+class Recall(Protocol):
+    def __call__(self, holder: str, counter: str, /, *, next_one: bool = False) -> bool:
+        """Asks a worker for what is free of a counter, or for the next slot that will be; False: it is not there."""
+        ...
+
+
+def _nobody(_holder: str, _counter: str, /, *, next_one: bool = False) -> bool:
+    del next_one
+    return False
+
+
+class _InLine(Struct, eq=False):
+    """A claim of one slot that waits."""
+
+    holder: str
+    part: Part
+    claim: Claim
+    granted: asyncio.Future[int]
 
 
 class Spent(Protocol):
@@ -46,13 +69,16 @@ class Lessor:
         spent: Spent | None = None,
         shared: Shared | None = None,
         node: str = "",
-        recall: Recall = lambda _holder, _counter: False,
+        recall: Recall = _nobody,
         ready: Callable[[], Awaitable[None]] | None = None,
         ready_s: float = 1.5,
-        ask_others: Callable[[str], None] = lambda _entry: None,
+        registered: asyncio.Event | None = None,
+        ask_others: Callable[[str, int | None], None] = lambda _entry, _held: None,
     ) -> None:
-        """`ready` returns when budgets may be granted; a claim waits for it `ready_s` at most. `ask_others` tells other
-        nodes that we need what they have lying idle of `counter@window`.
+        """`ready` returns when budgets may be granted; a claim waits for it `ready_s` at most. `registered`: every
+        worker that lives has said what it holds; slots are not granted before. `ask_others` tells other
+        nodes that we need what they have lying idle of `counter@window`; where it is slots also how many we have, as who
+        has more owes us the next.
         """
         self.counters = MemoryCounters(clock=clock)
         self._clock = clock
@@ -62,10 +88,14 @@ class Lessor:
         self._recall = recall
         self._ready = ready
         self._ready_s = ready_s
+        self._registered = registered
         self._ask_others = ask_others
         self._locks: dict[str, asyncio.Lock] = {}
         self._opening: dict[tuple[str, int], asyncio.Future[None]] = {}
         self._others: dict[tuple[str, int], dict[str, int]] = {}
+        self._lines: dict[str, deque[_InLine]] = {}
+        self._owed_above: dict[str, int] = {}
+        """slots of the next that come back: they are for other nodes"""
         self._replies: dict[str, tuple[set[str], asyncio.Event]] = {}
         self._recalled_s: dict[str, float] = {}
         self._upper: dict[str, Grant] = {}
@@ -88,16 +118,17 @@ class Lessor:
             entry = await self._entry(claim)
         except Unavailable as error:
             return Grant(counter=claim.counter, unavailable=error.message)
-        self.counters.state(entry, holder, claim)
-        entry.touched = True
-        self._replied(holder, claim.counter)
+        self._stated_by(entry, holder, claim)
         amount = self.counters.grant(entry, holder, claim)
         if amount or claim.need <= 0:
             if claim.watch and self._shared is not None:
                 await self._look_above(entry)
             return self._answer(entry, holder, amount)
         async with self._lock(claim.counter):
-            return await self._search(entry, holder, claim)
+            grant = await self._search(entry, holder, claim)
+        if grant.granted or grant.unavailable is not None or not claim.patience_s:
+            return grant
+        return await self._stand_in_line(entry, holder, claim)
 
     def state(self, holder: str, claim: Claim) -> bool:
         """A statement that nobody needs an answer to, if it can be taken at once."""
@@ -105,10 +136,17 @@ class Lessor:
         if claim.need > 0 or entry is None or self._clock.steady_s() >= entry.ends_s:
             return False
         if claim.limit:
-            self.counters.state(entry, holder, claim)
-            entry.touched = True
-        self._replied(holder, claim.counter)
+            self._stated_by(entry, holder, claim)
+        else:
+            self._replied(holder, claim.counter)
         return True
+
+    def _stated_by(self, entry: Entry, holder: str, claim: Claim) -> None:
+        self.counters.state(entry, holder, claim)
+        entry.touched = True
+        self._replied(holder, claim.counter)
+        if entry.kind == "slots":
+            self._came_back(entry)
 
     async def _search(self, entry: Entry, holder: str, claim: Claim) -> Grant:
         """Not enough is here: what the shared store has, then what other workers have lying idle."""
@@ -124,7 +162,8 @@ class Lessor:
         grant = self._answer(entry, holder, amount)
         upper = self._upper.get(entry.counter)
         if not amount and upper is not None and upper.busy_elsewhere > 0:
-            self._ask_others(f"{entry.counter}@{entry.window if entry.kind == 'money' else 0}")
+            held = entry.total if entry.kind == "slots" and claim.patience_s else None
+            self._ask_others(f"{entry.counter}@{entry.window if entry.kind == 'money' else 0}", held)
         if unavailable is not None and not amount:
             return Grant(counter=claim.counter, unavailable=unavailable)
         return grant
@@ -146,8 +185,67 @@ class Lessor:
             lock = self._locks[counter] = asyncio.Lock()
         return lock
 
+    # -------------------------------------------------------------------------------------- standing in line for slots
+    async def _stand_in_line(self, entry: Entry, holder: str, claim: Claim) -> Grant:
+        """Until somebody gives a slot back, first come, first served; or until the claim's patience ends."""
+        part = entry.parts.get(holder)
+        line = self._lines.setdefault(entry.counter, deque())
+        until_s = self._clock.steady_s() + claim.patience_s
+        amount = 0
+        self._owe_next(entry, holder)
+        while not amount and part is not None and entry.parts.get(holder) is part:
+            left_s = until_s - self._clock.steady_s()
+            if left_s <= 0:
+                break
+            place = _InLine(holder, part, claim, asyncio.get_running_loop().create_future())
+            line.append(place)
+            try:
+                async with asyncio.timeout(left_s if self._shared is None else min(left_s, _LOOK_ABOVE_S)):
+                    amount = await asyncio.shield(place.granted)
+            except TimeoutError:
+                amount = place.granted.result() if place.granted.done() else 0
+            finally:
+                if place in line:
+                    line.remove(place)
+            if not amount and self._shared is not None:
+                async with self._lock(entry.counter):
+                    amount = (await self._search(entry, holder, claim)).granted
+        if not line:
+            self._lines.pop(entry.counter, None)
+        return self._answer(entry, holder, amount)
+
+    def _owe_next(self, entry: Entry, holder: str) -> None:
+        """Whoever has most is asked for the next slot that is free there, if that makes it more even: so nobody keeps
+        all of them by always having a call that waits.
+        """
+        mine = entry.parts.get(holder)
+        others = [(part.held, name) for name, part in entry.parts.items() if name != holder]
+        if mine is None or not others:
+            return
+        most, name = max(others)
+        if most > (mine.held + 1 if mine.held else 0):
+            self._recall(name, entry.counter, next_one=True)
+
+    def _came_back(self, entry: Entry) -> None:
+        """Gives what is free to those who stand in line for it."""
+        owed = self._owed_above.pop(entry.counter, 0)
+        if owed and entry.capacity is not None:
+            now = max(0, min(owed, entry.capacity - entry.total))
+            entry.capacity -= now
+            if owed > now:
+                self._owed_above[entry.counter] = owed - now
+        line = self._lines.get(entry.counter)
+        while line and entry.available > 0:
+            place = line.popleft()
+            if not place.granted.done() and entry.parts.get(place.holder) is place.part:
+                place.granted.set_result(self.counters.grant(entry, place.holder, place.claim))
+                if line:
+                    self._owe_next(entry, line[0].holder)
+
     # --------------------------------------------------------------------------------------------- windows of money
     async def _entry(self, claim: Claim) -> Entry:
+        if claim.kind == "slots" and claim.need > 0 and self._registered is not None:
+            await self._within(self._registered.wait(), "workers have not said yet what they hold")
         if claim.kind != "money":
             return self.counters.open(claim, capacity=None if self._shared is None else 0)[0]
         key = (claim.counter, claim.window)
@@ -159,16 +257,20 @@ class Lessor:
             await asyncio.shield(opening)
         return self.counters.open(claim)[0]
 
+    async def _within(self, fact: Awaitable[object], otherwise: str) -> None:
+        """Raises `Unavailable`."""
+        try:
+            async with asyncio.timeout(self._ready_s):
+                await fact
+        except TimeoutError:
+            raise Unavailable(otherwise) from None
+
     async def _open(self, claim: Claim) -> None:
         """Begins with what was spent before. Raises `Unavailable`."""
         own: dict[str, int] = {}
         others: dict[str, int] = {}
         if self._ready is not None:
-            try:
-                async with asyncio.timeout(self._ready_s):
-                    await self._ready()
-            except TimeoutError:
-                raise Unavailable("what was spent before is still being read") from None
+            await self._within(self._ready(), "what was spent before is still being read")
         if self._spent is not None:
             own, others = await self._spent.load(claim.counter, claim.window)
         if self._shared is None:
@@ -210,7 +312,9 @@ class Lessor:
 
     def gone(self, holder: str) -> None:
         """A worker has ended: its calls with it, and so its slots are free. Its money is not."""
-        self.counters.drop_slots(holder)
+        for entry in self.counters.drop_slots(holder):
+            entry.touched = True
+            self._came_back(entry)
         for counter in list(self._replies):
             self._replied(holder, counter)
 
@@ -284,8 +388,10 @@ class Lessor:
                 except Unavailable as error:
                     log.warning("the shared counters are away", extra={"error": error.message})
 
-    async def give_up(self, named: str) -> None:
-        """Another node needs what we have lying idle of `counter@window`. Raises `Unavailable`."""
+    async def give_up(self, named: str, *, held: int | None = None) -> None:
+        """Another node needs what we have lying idle of `counter@window`; if it is slots, and it has `held`, perhaps also
+        the next that is free here. Raises `Unavailable`.
+        """
         counter, _, window = named.rpartition("@")
         entry = self.counters.find(counter, int(window))
         if entry is None or self._lock(counter).locked():
@@ -295,6 +401,11 @@ class Lessor:
             await self._recall_from_others(entry, "")
             entry.capacity = max(0, entry.total)
             await self._claim_above(entry)
+        if held is not None and entry.total > (held + 1 if held else 0):
+            self._owed_above[entry.counter] = 1
+            _, name = max((part.held, name) for name, part in entry.parts.items())
+            if not self._recall(name, entry.counter, next_one=True):
+                del self._owed_above[entry.counter]
 
     async def restate(self) -> None:
         """Tells the shared store all that we hold: it has forgotten. Raises `Unavailable`."""
@@ -333,7 +444,7 @@ class Lessor:
     def _forget(self) -> None:
         self.counters.forget()
         known = {entry.counter for entry in self.counters.entries()}
-        for remembered in (self._upper, self._stated, self._recalled_s):
+        for remembered in (self._upper, self._stated, self._recalled_s, self._owed_above):
             for counter in [counter for counter in remembered if counter not in known]:
                 del remembered[counter]
         for counter in [c for c, lock in self._locks.items() if c not in known and not lock.locked()]:

@@ -103,6 +103,8 @@ class Recalled(Struct, kw_only=True, frozen=True, tag="recalled"):
     """To a worker: others need this. It states what it has, having given back what is free."""
 
     counter: str
+    next_one: bool = False
+    """one slot is needed: if none is free, the next that will be"""
 
 
 class RoutingTold(Struct, kw_only=True, frozen=True, tag="routing"):

@@ -110,11 +110,13 @@ class ControlServer:
         self._lessor.set_result(lessor)
         self._holder.set_result(holder)
 
-    def recall(self, writer: str, counter: str) -> bool:
-        """Asks a worker to give back what it has free of a limit; False: it is not connected."""
+    def recall(self, writer: str, counter: str, /, *, next_one: bool = False) -> bool:
+        """Asks a worker to give back what it has free of a limit, or the next slot that will be; False: it is not
+        connected.
+        """
         for connection, worker in self._workers.items():
             if worker.writer == writer:
-                connection.send(Recalled(counter=counter))
+                connection.send(Recalled(counter=counter, next_one=next_one))
                 return True
         return False
 

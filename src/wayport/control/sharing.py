@@ -45,7 +45,7 @@ class Workers(Protocol):
     def workers(self) -> list[Hello]: ...
     def invalidate(self, hashes: Sequence[str] | None) -> None: ...
     def invalidate_holders(self, holders: Sequence[str]) -> None: ...
-    def recall(self, writer: str, counter: str) -> bool: ...
+    def recall(self, writer: str, counter: str, /, *, next_one: bool = False) -> bool: ...
     @property
     def rumours(self) -> Rumours: ...
     def pass_news_to(self, others: Callable[[News], None]) -> None: ...
@@ -75,6 +75,7 @@ class Sharing:
         self._merged = False
         self._caught_up = asyncio.Event()
         self._registered = asyncio.Event()
+        self._workers_known = asyncio.Event()
         self.windows = Windows(database, node=node, clock=clock)
         redis_url = settings.storage.redis_url
         self.shared: SharedCounters | None = open_shared(
@@ -87,6 +88,7 @@ class Sharing:
             node=node,
             recall=server.recall,
             ready=self._ready,
+            registered=self._workers_known,
             ask_others=self._ask_others,
         )
         self._bus: Bus | None = None
@@ -139,9 +141,9 @@ class Sharing:
         async with self._database.write() as connection:
             await connection.execute(select(func.pg_notify(CHANNEL, payload)))
 
-    def _ask_others(self, wanted: str) -> None:
+    def _ask_others(self, wanted: str, held: int | None) -> None:
         if self._bus is not None:
-            self._tasks.start(self._say(self._bus.say(wanted=wanted)), name="news")
+            self._tasks.start(self._say(self._bus.say(wanted=wanted, held=held)), name="news")
 
     async def _say(self, saying: Coroutine[None, None, None]) -> None:
         # Where it cannot be told, the others learn of it when they ask again, or when they are connected again.
@@ -159,7 +161,7 @@ class Sharing:
         if news.models or news.everything:
             self._on_models()
         if news.wanted:
-            self._tasks.start(self._say(self.lessor.give_up(news.wanted)), name="give up")
+            self._tasks.start(self._say(self.lessor.give_up(news.wanted, held=news.held)), name="give up")
 
     def _hear_news(self, message: bytes) -> None:
         try:
@@ -184,6 +186,7 @@ class Sharing:
             self._tasks.start(self._channel.run(), name="channel")
         if self.shared is not None:
             self._tasks.start(self.shared.run(self.lessor.restate), name="shared counters")
+        self._tasks.start(self._meet_workers(), name="workers")
         await drain.caught_up.wait()
         while not self._merged:
             with suppress(Unavailable):
@@ -218,6 +221,12 @@ class Sharing:
                 log.warning("a worker that lives has not connected; what it holds counts as unspent")
                 return
             await asyncio.sleep(_LOOK_S)
+
+    async def _meet_workers(self) -> None:
+        await self._all_registered()
+        # What they hold they say right after their names.
+        await asyncio.sleep(_LOOK_S)
+        self._workers_known.set()
 
     async def _settle(self, writer: str) -> None:
         while True:

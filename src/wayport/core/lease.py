@@ -36,6 +36,8 @@ class Claim(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """as much as would be welcome, to come less often"""
     watch: bool = False
     """wants to know what everybody has used, also where nothing is needed"""
+    patience_s: float = 0.0
+    """slots: how long the answer may wait for somebody to give one back"""
     seen: int = -1
     """the last grant that `held` counts in; -1: take `held` as it stands, and number grants anew"""
 

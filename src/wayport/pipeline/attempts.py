@@ -87,9 +87,12 @@ async def tries(
         if sent is None and call.reservation is not None and (step.public_name != asked.name or asked.auto):
             step = await _permitted(call, plan, step, last, admit=admit, clock=clock)
         deployment = step.deployment
-        most = deployment.max_parallel
-        if most is not None and step.candidate.live.in_flight >= most:
-            # Others were faster while this call waited for its turn.
+        most, slots = deployment.max_parallel, None
+        if most is not None and (
+            step.candidate.live.in_flight >= most
+            or ((slots := step.candidate.live.slots) is not None and slots.full(sure=True) and not await slots.more())
+        ):
+            # Others were faster while this call waited for its turn, or were asked in vain for a slot.
             step = await _elsewhere(call, plan, step, last, routing=routing, clock=clock)
             call.upstream_wait_s += step.queued_s
             continue
@@ -100,7 +103,10 @@ async def tries(
             began_s = clock.steady_s()
             record = _begin(call, step, began_s)
             routing.begin(step, began_s)
+            if slots is not None:
+                slots.take()
         else:
+            # No deployment with a `max_parallel` is called before it comes to this.
             began_s, record = call.asked_s, call.attempts[-1]
         waited_s = call.upstream_wait_s
         unable: WayportError | None = None
@@ -139,8 +145,11 @@ async def tries(
         finally:
             now_s = clock.steady_s()
             step.candidate.live.end()
-            if most is not None and routing.lines.waiting:
-                routing.lines.freed()
+            if most is not None:
+                if slots is not None:
+                    slots.end()
+                if routing.lines.waiting:
+                    routing.lines.freed()
             if not record.duration_ms:
                 record.duration_ms = (now_s - began_s) * 1000
             if call.upstream_wait_s == waited_s:
@@ -191,7 +200,7 @@ async def _elsewhere(
     call: Call, plan: Plan, full: Step, last: UpstreamFault | None, *, routing: Routing, clock: Clock
 ) -> Step:
     """The step in the place of one whose deployment has no room any more. Raises what is told where there is none."""
-    following = plan.after(full.deployment, _FULL, clock.steady_s())
+    following = plan.elsewhere(full, _FULL, clock.steady_s())
     if following is not None:
         return following
     if last is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct, field
 
@@ -32,6 +32,10 @@ Line = tuple[str, str, tuple[str, ...], str]
 """model, region, tags, and whose it is where it is nobody else's"""
 
 
+Turn = Literal["behind", "first", "past"]
+"""of a call: it stands behind those that wait for this model, is the first of them, or has been past them"""
+
+
 class Asking(Protocol):
     """The request, as far as a choice needs to look at it. Asked only where there is a choice."""
 
@@ -47,8 +51,7 @@ class Ask(Struct, frozen=True):
     policy: RouterPolicy
     asking: Asking
     wishes: Wishes
-    turn: bool = True
-    """it does not stand behind those that wait for this model"""
+    turn: Turn = "first"
 
 
 class Choice(Struct):
@@ -161,11 +164,11 @@ class Chooser:
         if found.auto:
             able = _of_all(able, ask, choice.removed, priced=name == "cost-based-routing")
         able = _fitting(able, group, ask, choice)
-        if self.waiting and not ask.turn and self.line(found, ask) in self.waiting:
+        if self.waiting and ask.turn == "behind" and self.line(found, ask) in self.waiting:
             choice.removed.update({candidate.deployment.id: "others wait already" for candidate in able})
             choice.full_for_s = 0.0
             return choice
-        able = self._free(able, group, choice, at_s)
+        able = self._free(able, group, choice, at_s, sure=ask.turn == "first")
         if not able:
             return choice
         if policy.affinity:
@@ -203,11 +206,13 @@ class Chooser:
             strategy = self._strategies[name] = self._makers.get(name, self._makers[_DEFAULT])()
         return strategy
 
-    def _free(self, able: Sequence[Candidate], group: Group, choice: Choice, at_s: float) -> Sequence[Candidate]:
+    def _free(
+        self, able: Sequence[Candidate], group: Group, choice: Choice, at_s: float, *, sure: bool
+    ) -> Sequence[Candidate]:
         """Those that may be called at this moment."""
         if group.limited and able:
             before = able
-            able = filters.by_limits(able, at_s, choice.removed)
+            able = filters.by_limits(able, at_s, choice.removed, sure=sure)
             if not able:
                 choice.full_for_s = min(candidate.live.minute_ends_s(at_s) for candidate in before)
         if self.health.quiet or not able:

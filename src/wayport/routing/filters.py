@@ -85,12 +85,18 @@ def priced(able: Sequence[Candidate], removed: Removed) -> list[Candidate]:
     return kept
 
 
-def by_limits(able: Sequence[Candidate], now_s: float, removed: Removed) -> list[Candidate]:
+def by_limits(able: Sequence[Candidate], now_s: float, removed: Removed, *, sure: bool = False) -> list[Candidate]:
+    """`sure`: a slot that would have to be leased first does not count, and is wished for."""
     kept = []
     for candidate in able:
         deployment, live = candidate.deployment, candidate.live
-        if deployment.max_parallel is not None and live.in_flight >= deployment.max_parallel:
-            removed[deployment.id] = f"max_parallel: {deployment.max_parallel} calls in flight"
+        most = deployment.max_parallel
+        if most is not None and live.in_flight >= most:
+            removed[deployment.id] = f"max_parallel: {most} calls in flight"
+        elif most is not None and (slots := live.slots) is not None and slots.full(sure=sure):
+            removed[deployment.id] = f"max_parallel: {most} calls in flight, with those of others"
+            if sure:
+                slots.wish()
         elif deployment.rpm is not None and live.requests >= deployment.rpm and live.requests_now(now_s):
             removed[deployment.id] = f"rpm: {deployment.rpm} requests in this minute"
         elif deployment.tpm is not None and live.tokens >= deployment.tpm and live.tokens_now(now_s):

@@ -47,6 +47,9 @@ class Group:
                 candidate.live.alpha = 2 / (samples + 1)
         self.cumulative = list(accumulate(candidate.share for candidate in self.able))
         self.limited = any(d.rpm is not None or d.tpm is not None or d.max_parallel is not None for d in able)
+        for candidate in self.able:
+            if candidate.deployment.max_parallel is not None:
+                candidate.live.slots = lives.slots_of(candidate.deployment)
         self.tagged = any(d.tags for d in able)
         self.orders = len({c.order for c in self.able}) > 1
         self.windows = any(d.context_window is not None for d in able)

@@ -3,8 +3,11 @@
 State is kept by the deployment's id, so it survives a reload. No I/O; time is given by whoever asks.
 """
 
+from collections.abc import Callable
+
 from wayport.routing.news import Used
-from wayport.routing.snapshot import OWN_MARK
+from wayport.routing.slots import Slots
+from wayport.routing.snapshot import OWN_MARK, Deployment
 
 _ALPHA = 0.2
 FORGET_S = 60.0
@@ -36,12 +39,15 @@ class Live:
         "minute_began_s",
         "requests",
         "seen_s",
+        "slots",
         "token_s",
         "tokens",
     )
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.slots: Slots | None = None
+        """of its `max_parallel`, where this worker shares that with others"""
         self.alpha = _ALPHA
         """weight of the newest sample"""
         self.token_s = 0.0
@@ -158,7 +164,9 @@ class Live:
 class LiveStates:
     """Those of all deployments of a worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, slots_of: Callable[[Deployment], Slots | None] = lambda _: None) -> None:
+        """`slots_of`: what we share of a deployment's `max_parallel`; None: we are alone."""
+        self.slots_of = slots_of
         self._states: dict[str, Live] = {}
 
     def of(self, deployment_id: str) -> Live:

@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 from typing import Literal
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from wayport.core.errors import CredentialMissing, Fault, FaultClass, ModelNotFound, WayportError
 from wayport.core.record import Decision
 from wayport.routing import onward
-from wayport.routing.choice import Ask, Asking, Choice, Chooser, Line
+from wayport.routing.choice import Ask, Asking, Choice, Chooser, Line, Turn
 from wayport.routing.group import Candidate, Group
 from wayport.routing.refusals import nobody
 from wayport.routing.retry import FINAL, NOT_AGAIN, backoff_s, retries_for
@@ -84,15 +85,15 @@ class Plan:
         self._visited: set[str] = {found.name}
         self._attempts = 0
         self._tried: dict[str, FaultClass] = {}
-        self._turn = False
+        self._turn: Turn = "behind"
 
     # ------------------------------------------------------------------------------------------------------- steps
     def first(self, now_s: float, *, turn: bool = False) -> Step:
         """The first step. Raises `WayportError` if nobody can be called: what is missing, resting or used up.
 
-        `turn`: it is this call's, though others wait.
+        `turn`: it is this call's, though others wait. It stays the first of them where it would have to ask for room.
         """
-        self._turn = turn
+        self._turn = "first" if turn else "behind"
         found = self._found
         single = self._chooser.only(found, self.wishes)
         if single is not None:
@@ -118,7 +119,7 @@ class Plan:
 
         `unable`: nothing was sent, as this target cannot be told the request.
         """
-        self._turn = True
+        self._turn = "past"
         self._tried[failed.id] = "unsupported_param" if unable else fault.kind
         if fault.kind in FINAL and not unable:
             return None
@@ -131,6 +132,16 @@ class Plan:
         if not unable and (step := self._again(fault, now_s, on=on)) is not None:
             return step
         return self._fallback(fault, now_s) if on else None
+
+    def elsewhere(self, step: Step, fault: Fault, now_s: float) -> Step | None:
+        """The step in the place of one whose deployment turned out to have no room: another of the same model, as if it
+        had been chosen at first, else what follows on the fault.
+        """
+        if not step.again:
+            choice = self._choose(self._found, now_s, step.reason, self._tried)
+            if choice.candidate is not None:
+                return replace(step, candidate=choice.candidate, wait_s=0.0, queued_s=0.0)
+        return self.after(step.deployment, fault, now_s)
 
     def instead(self, step: Step, fault: Fault, now_s: float) -> Step | None:
         """The step in the place of one whose model's limits the caller has used up: another model, or None."""

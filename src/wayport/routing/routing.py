@@ -1,5 +1,6 @@
 """What all calls of a worker share of routing, and the making of a call's plan."""
 
+from collections.abc import Callable
 from random import Random
 
 from wayport.core.errors import Fault
@@ -11,6 +12,7 @@ from wayport.routing.health import Health
 from wayport.routing.lines import Lines
 from wayport.routing.live import LiveStates
 from wayport.routing.plan import Plan, Step
+from wayport.routing.slots import Slots
 from wayport.routing.snapshot import Deployment, Snapshot
 from wayport.routing.table import Found, RoutingTable
 from wayport.routing.traces import Traces
@@ -19,9 +21,10 @@ from wayport.wire.patch import Fields
 
 
 class Routing:
-    def __init__(self, *, random: Random) -> None:
+    def __init__(self, *, random: Random, slots_of: Callable[[Deployment], Slots | None] = lambda _: None) -> None:
+        """`slots_of`: what this worker shares of a deployment's `max_parallel` with others."""
         self.health = Health()
-        self.lives = LiveStates()
+        self.lives = LiveStates(slots_of=slots_of)
         self.affinity = Affinity()
         self.traces = Traces()
         self.lines = Lines()

@@ -40,6 +40,7 @@ from wayport.pipeline.client_side import ClientSide
 from wayport.pipeline.native import NativeAnswers
 from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.settle import Journal, Settlement, UnderWay
+from wayport.pipeline.slots import DeploymentSlots
 from wayport.pipeline.straight import Straight
 from wayport.pipeline.target_budgets import TargetBudgets
 from wayport.pipeline.targets import Targets
@@ -87,12 +88,13 @@ class Worker:
         lease_holder: str = "",
         node: str = "",
         number: int = 0,
+        shares_slots: bool = False,
         new_id: NewId = uuid7,
         random: Random | None = None,
         hold_max_s: float = 10.0,
     ) -> None:
         """`lender`: whom limits and budgets are leased from; None: nobody else uses them. `full`: whether the journal is.
-        `under_way`: keeps calls that a budget bounds until their end; None: the journal does.
+        `shares_slots`: the `max_parallel` of deployments holds for us and others together. `under_way`: keeps calls that a budget bounds until their end; None: the journal does.
         """
         server = settings.server
         self.settings = settings
@@ -100,7 +102,20 @@ class Worker:
         self.new_id = new_id
         self.transport = transport
         self.admin_socket = admin_socket
-        self.routing = Routing(random=random or Random())  # noqa: S311 (it spreads load, it guards nothing)
+        lender = lender or InProcess(Lessor(clock=clock), lease_holder)
+        self.slots: DeploymentSlots | None = None
+        if shares_slots:
+            self.slots = DeploymentSlots(
+                lender,
+                clock=clock,
+                tasks=tasks,
+                freed=lambda: self.routing.lines.freed(),  # noqa: PLW0108 (made below)
+                closed=settings.limits.rates_when_away == "closed",
+            )
+        self.routing = Routing(
+            random=random or Random(),  # noqa: S311 (it spreads load, it guards nothing)
+            slots_of=self.slots.of if self.slots is not None else lambda _: None,
+        )
         self.health = self.routing.health
         self.load = Load()
         self.state = ServerState(server.root_path)
@@ -122,7 +137,6 @@ class Worker:
             header_names=settings.auth.header_names,
             allowed_origins=server.cors_origins,
         )
-        lender = lender or InProcess(Lessor(clock=clock), lease_holder)
         self.admission = Admission(
             lender,
             clock=clock,
@@ -222,6 +236,11 @@ class Worker:
 
     def _authenticate(self, call: Call) -> Principal | Awaitable[Principal]:
         return self.authenticator.authenticate(call.client.header, query=call.key_query)
+
+    def recall(self, counter: str, *, next_one: bool = False) -> None:
+        """Others need what is free here of a limit."""
+        if self.slots is None or not self.slots.recall(counter, next_one=next_one):
+            self.admission.recall(counter)
 
     def note_database(self, status: str) -> None:
         self.database_state = status

@@ -65,7 +65,7 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             on_database=lambda status: worker.note_database(status),  # noqa: PLW0108 (bound below)
             on_asks=lambda asks: worker.authenticator.ask_about(asks),  # noqa: PLW0108 (bound below)
             on_holders=lambda holders: worker.holders.forget(holders),  # noqa: PLW0108 (bound below)
-            on_recalled=lambda counter: worker.admission.recall(counter),  # noqa: PLW0108 (bound below)
+            on_recalled=lambda asked: worker.recall(asked.counter, next_one=asked.next_one),
             on_probe=lambda name, timeout_s: worker.probing.probe(name, timeout_s),  # noqa: PLW0108 (bound below)
             on_probed=lambda name, probed: worker.probing.hear(name, probed),  # noqa: PLW0108 (bound below)
             on_news=lambda news: gossip.hear(news),  # noqa: PLW0108 (bound below)
@@ -90,6 +90,7 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             lease_holder=spool.writer,
             node=given.node,
             number=given.worker,
+            shares_slots=settings.several,
         )
         gossip = Gossip(
             worker.health, worker.routing.lives, worker.routing.affinity, clock=clock, tell=control.tell_news
@@ -100,6 +101,8 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
         doing = tell(control.tell_vitals, lambda: _vitals(worker, spool, given.worker), clock=clock)
         tasks.start(doing, name="vitals")
         tasks.start(worker.admission.run(), name="leases")
+        if worker.slots is not None:
+            tasks.start(worker.slots.run(), name="slots")
         tasks.start(worker.target_budgets.run(), name="target budgets")
         await worker.target_budgets.begin(_BUDGETS_S)
         tasks.start(_stop_without_parent(os.getppid(), stop), name="parent")
@@ -164,6 +167,8 @@ async def _stop_without_parent(parent: int, stop: asyncio.Event) -> None:
 def _register(worker: Worker, gossip: Gossip) -> None:
     """To a control process that may know nothing of us."""
     worker.admission.register()
+    if worker.slots is not None:
+        worker.slots.register()
     gossip.restate()
 
 

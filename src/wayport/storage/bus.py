@@ -31,6 +31,8 @@ class News(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """models or credentials of the database have changed"""
     wanted: str = ""
     """a counter (with its window) of which another node needs what lies idle"""
+    held: int | None = None
+    """slots of it that this node has"""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -78,13 +80,14 @@ class Bus:
         holders: Sequence[str] = (),
         models: bool = False,
         wanted: str = "",
+        held: int | None = None,
     ) -> None:
         """To all other nodes. Raises `Unavailable`."""
         if keys is None:
             messages = [News(node=self._node, everything=True)]
         else:
             messages = [
-                News(node=self._node, keys=some_keys, holders=some_holders, models=models, wanted=wanted)
+                News(node=self._node, keys=some_keys, holders=some_holders, models=models, wanted=wanted, held=held)
                 for some_keys, some_holders in _parts(keys, holders)
             ]
         for message in messages:

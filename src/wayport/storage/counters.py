@@ -141,9 +141,12 @@ class MemoryCounters:
 
     def grant(self, entry: Entry, holder: str, claim: Claim) -> int:
         """Grants what is needed, if that is there; returns how much."""
-        amount = share(entry.available, entry.limit, self.holders, claim.need, claim.want) if claim.need > 0 else 0
+        part = entry.parts.get(holder)
+        if part is None or claim.need <= 0:
+            # A holder may have gone while its claim waited.
+            return 0
+        amount = share(entry.available, entry.limit, self.holders, claim.need, claim.want)
         if amount:
-            part = entry.parts[holder]
             part.held += amount
             part.free += amount
             part.number += 1
@@ -176,17 +179,17 @@ class MemoryCounters:
             window=entry.window,
             ends_in_s=None if math.isinf(entry.ends_s) else max(0.0, entry.ends_s - self._clock.steady_s()),
             granted=granted,
-            number=entry.parts[holder].number,
+            number=entry.parts[holder].number if holder in entry.parts else 0,
             left=max(0, entry.available),
             settled=settled,
             busy_elsewhere=busy,
         )
 
-    def drop_slots(self, holder: str) -> None:
-        """A holder is gone, and with it its calls: its slots are free. Money stays spent until somebody knows better."""
-        for entry in self._entries.values():
-            if entry.kind == "slots":
-                entry.parts.pop(holder, None)
+    def drop_slots(self, holder: str) -> list[Entry]:
+        """A holder is gone, and with it its calls: its slots are free, and where they were is returned. Money stays spent
+        until somebody knows better.
+        """
+        return [e for e in self._entries.values() if e.kind == "slots" and e.parts.pop(holder, None) is not None]
 
     def settle(self, holder: str, counter: str, window: int, spent: int) -> None:
         """A holder that is gone has spent exactly this."""
