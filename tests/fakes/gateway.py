@@ -21,6 +21,7 @@ import httpx
 import msgspec
 from tests.fakes.turns import KnownTurns
 
+from wayport.access.gauges import Lender
 from wayport.access.principal import Principal
 from wayport.config.auth import ensure_master_key, with_master_key
 from wayport.config.load import Options, load
@@ -105,9 +106,12 @@ async def gateway(
     key: str | None = MASTER_KEY,
     hold_max_s: float = 10.0,
     thoughts: ThoughtStore | None = None,
+    lender: Lender | None = None,
     **options: Any,
 ) -> AsyncIterator[Gateway]:
-    """`config`: the file's text, None: no file. `key`: what the client sends (and the master key, unless configured)."""
+    """`config`: the file's text, None: no file. `key`: what the client sends (and the master key, unless configured).
+    `lender`: of whom other workers lease, too.
+    """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         file = None
@@ -136,6 +140,8 @@ async def gateway(
             clock=SystemClock(),
             random=Random(1),
             hold_max_s=hold_max_s,
+            lender=lender,
+            shares_slots=lender is not None,
         )
         await worker.target_budgets.begin(1.0)
         sock = bind("127.0.0.1", 0)[0]

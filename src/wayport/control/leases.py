@@ -189,14 +189,14 @@ class Lessor:
     async def _stand_in_line(self, entry: Entry, holder: str, claim: Claim) -> Grant:
         """Until somebody gives a slot back, first come, first served; or until the claim's patience ends."""
         part = entry.parts.get(holder)
-        line = self._lines.setdefault(entry.counter, deque())
         until_s = self._clock.steady_s() + claim.patience_s
         amount = 0
-        self._owe_next(entry, holder)
+        self._want(entry, holder)
         while not amount and part is not None and entry.parts.get(holder) is part:
             left_s = until_s - self._clock.steady_s()
             if left_s <= 0:
                 break
+            line = self._lines.setdefault(entry.counter, deque())
             place = _InLine(holder, part, claim, asyncio.get_running_loop().create_future())
             line.append(place)
             try:
@@ -207,24 +207,24 @@ class Lessor:
             finally:
                 if place in line:
                     line.remove(place)
-            if not amount and self._shared is not None:
+                if not line and self._lines.get(entry.counter) is line:
+                    del self._lines[entry.counter]
+            if not amount and self._shared is not None and self._clock.steady_s() < until_s:
                 async with self._lock(entry.counter):
                     amount = (await self._search(entry, holder, claim)).granted
-        if not line:
-            self._lines.pop(entry.counter, None)
         return self._answer(entry, holder, amount)
 
-    def _owe_next(self, entry: Entry, holder: str) -> None:
-        """Whoever has most is asked for the next slot that is free there, if that makes it more even: so nobody keeps
-        all of them by always having a call that waits.
+    def _want(self, entry: Entry, holder: str) -> None:
+        """Tells who has slots that they are wanted: what is free, or the next that nobody waits for there. Whoever has
+        most gives up the next in any case, if that makes it more even: nobody keeps all by always having a call that waits.
         """
         mine = entry.parts.get(holder)
-        others = [(part.held, name) for name, part in entry.parts.items() if name != holder]
+        others = sorted((part.held, name) for name, part in entry.parts.items() if name != holder and part.held)
         if mine is None or not others:
             return
-        most, name = max(others)
-        if most > (mine.held + 1 if mine.held else 0):
-            self._recall(name, entry.counter, next_one=True)
+        uneven = others[-1][0] > (mine.held + 1 if mine.held else 0)
+        for _, name in others:
+            self._recall(name, entry.counter, next_one=uneven and name == others[-1][1])
 
     def _came_back(self, entry: Entry) -> None:
         """Gives what is free to those who stand in line for it."""
@@ -240,7 +240,7 @@ class Lessor:
             if not place.granted.done() and entry.parts.get(place.holder) is place.part:
                 place.granted.set_result(self.counters.grant(entry, place.holder, place.claim))
                 if line:
-                    self._owe_next(entry, line[0].holder)
+                    self._want(entry, line[0].holder)
 
     # --------------------------------------------------------------------------------------------- windows of money
     async def _entry(self, claim: Claim) -> Entry:

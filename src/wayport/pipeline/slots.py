@@ -13,6 +13,7 @@ from wayport.core.clock import Clock
 from wayport.core.errors import Unavailable
 from wayport.core.lease import Grant
 from wayport.core.tasks import Tasks
+from wayport.routing.lines import Lines
 from wayport.routing.slots import Slots
 from wayport.routing.snapshot import OWN_MARK, Deployment
 
@@ -21,6 +22,9 @@ _AWAY_S = 1.0
 """how long a lender that did not answer is not asked again, so that not every call waits for it"""
 _PATIENCE_S = 1.0
 """how long we stand in line at the lender before we say again that we do"""
+_AT_ONCE_S = 0.005
+"""how long a call waits for what lies idle elsewhere"""
+_TAKEN_S = 0.05
 _PAUSE_S = 0.02
 """between one time that we stood in line in vain and the next"""
 _SLICES = 4
@@ -28,15 +32,13 @@ _SLICES = 4
 
 
 class DeploymentSlots:
-    """`freed` is called when there may be room for calls that wait. `closed`: who cannot be counted does not go."""
+    """`lines`: the calls that wait. `closed`: who cannot be counted does not go."""
 
-    def __init__(
-        self, lender: Lender, *, clock: Clock, tasks: Tasks, freed: Callable[[], None], closed: bool = False
-    ) -> None:
+    def __init__(self, lender: Lender, lines: Lines, *, clock: Clock, tasks: Tasks, closed: bool = False) -> None:
         self._lender = lender
         self._clock = clock
         self._tasks = tasks
-        self._freed = freed
+        self._lines = lines
         self._closed = closed
         self._known: WeakValueDictionary[str, Slots] = WeakValueDictionary()
         self._active: dict[str, Slots] = {}
@@ -65,6 +67,7 @@ class DeploymentSlots:
                 return False
             if self._away:
                 if self._closed:
+                    slots.wish()
                     return False
                 slots.take_uncounted()
                 self._active[slots.counter] = slots
@@ -86,7 +89,7 @@ class DeploymentSlots:
 
     async def _claim(self, slots: Slots) -> None:
         try:
-            grant = await self._ask(slots, want=max(slots.waiting, slots.limit // _SLICES))
+            grant = await self._ask(slots, want=max(slots.waiting, slots.limit // _SLICES), patience_s=_AT_ONCE_S)
         finally:
             slots.claiming = None
         if grant is not None and not grant.granted:
@@ -105,12 +108,18 @@ class DeploymentSlots:
                 await asyncio.sleep(_AWAY_S)
             elif not grant.granted:
                 await asyncio.sleep(_PAUSE_S)
+            elif self.awaited:
+                slots.settled_s = self._clock.steady_s() + _TAKEN_S
+            elif slots.wanted or slots.owed:
+                # Others stand in line, too, and nobody here waits any more.
+                slots.give_back()
+                self.came_back(slots)
         finally:
             slots.none_left = False
         # Those who still find none say so.
-        self._freed()
+        self._lines.freed()
 
-    async def _ask(self, slots: Slots, *, want: int, patience_s: float = 0.0) -> Grant | None:
+    async def _ask(self, slots: Slots, *, want: int, patience_s: float) -> Grant | None:
         """None: nobody answers who keeps count."""
         self._active[slots.counter] = slots
         slots.settle_uncounted()
@@ -132,20 +141,32 @@ class DeploymentSlots:
         return self._clock.steady_s() < self._away_until_s
 
     # ---------------------------------------------------------------------------------------------------- giving back
+    @property
+    def awaited(self) -> bool:
+        return bool(self._lines.waiting)
+
     def came_back(self, slots: Slots) -> None:
         self._lender.state(slots.claim())
 
     def recall(self, counter: str, *, next_one: bool = False) -> bool:
-        """Others need it: what is free goes back; `next_one`: and if none is, the next that will be. False: none of ours."""
+        """Others need it: what is free goes back, or the next that nobody here waits for; `next_one`: one goes back as
+        soon as one is free. False: none of ours.
+        """
         slots = self._active.get(counter)
         if slots is None:
             return False
-        if next_one:
+        if self._spoken_for(slots):
+            slots.want(one=next_one)
+        elif next_one:
             slots.owe(1)
         else:
             slots.give_back()
         self.came_back(slots)
         return True
+
+    def _spoken_for(self, slots: Slots) -> bool:
+        """Whether what is free is for calls that have waited for it and are about to take it."""
+        return slots.waiting > 0 or self.awaited or self._clock.steady_s() < slots.settled_s
 
     def register(self) -> None:
         """To a lender that knows nothing of us (any more): what we have of everything."""
@@ -167,9 +188,13 @@ class DeploymentSlots:
                 del self._active[counter]
             elif slots.claiming is not None or slots.none_left:
                 continue
-            elif slots.unsure or (not slots.kept and slots.free > 0):
-                if not slots.kept:
+            elif slots.unsure or (slots.free > 0 and self._is_idle(slots)):
+                if self._is_idle(slots):
                     slots.give_back()
                 slots.unsure = False
                 self.came_back(slots)
             slots.kept = max(0, slots.kept - 1)
+
+    def _is_idle(self, slots: Slots) -> bool:
+        """Whether what is free goes back: nobody has used it for long, or others need it more."""
+        return not slots.kept or ((slots.wanted or slots.owed > 0) and not self._spoken_for(slots))

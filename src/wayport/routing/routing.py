@@ -21,13 +21,19 @@ from wayport.wire.patch import Fields
 
 
 class Routing:
-    def __init__(self, *, random: Random, slots_of: Callable[[Deployment], Slots | None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        *,
+        random: Random,
+        lines: Lines | None = None,
+        slots_of: Callable[[Deployment], Slots | None] = lambda _: None,
+    ) -> None:
         """`slots_of`: what this worker shares of a deployment's `max_parallel` with others."""
         self.health = Health()
         self.lives = LiveStates(slots_of=slots_of)
         self.affinity = Affinity()
         self.traces = Traces()
-        self.lines = Lines()
+        self.lines = lines or Lines()
         self._chooser = Chooser(
             random=random,
             health=self.health,

@@ -17,6 +17,11 @@ KEPT_TICKS = 20
 class Leases(Protocol):
     """Whoever leases for all deployments of a worker."""
 
+    @property
+    def awaited(self) -> bool:
+        """Whether calls wait here for a place."""
+        ...
+
     async def more(self, slots: "Slots") -> bool:
         """Leases for one more call; True: it fits now. Between that and `take` nothing may be awaited."""
         ...
@@ -35,7 +40,7 @@ class Slots:
 
     __slots__ = (
         "__weakref__", "_leases", "busy", "claiming", "counter", "kept", "leased", "limit", "none_left", "owed", "seen",
-        "uncounted", "unsure", "waiting",
+        "settled_s", "uncounted", "unsure", "waiting", "wanted",
     )  # fmt: skip
 
     def __init__(self, counter: str, limit: int, leases: Leases) -> None:
@@ -47,6 +52,10 @@ class Slots:
         """of them: calls in flight"""
         self.owed = 0
         """of the busy ones: go back when they are free, others wait for them"""
+        self.settled_s = 0.0
+        """until then what was granted last may be on its way to a call that waited for it"""
+        self.wanted = False
+        """the next that is free and nobody here waits for goes back"""
         self.uncounted = 0
         """of the leased ones: taken while nobody answered who keeps count"""
         self.none_left = False
@@ -84,6 +93,9 @@ class Slots:
             self.owed -= 1
             self._drop(1)
             self._leases.came_back(self)
+        elif self.wanted and not self._leases.awaited:
+            self.give_back()
+            self._leases.came_back(self)
 
     # ------------------------------------------------------------------------------------------------------- leasing
     @property
@@ -114,14 +126,25 @@ class Slots:
         self.uncounted += 1
 
     def give_back(self) -> None:
-        """All that is free goes back."""
+        """All that is free goes back; if nothing is, what will be next."""
+        self.wanted = self.free == 0
         self._drop(self.free)
+
+    def want(self, *, one: bool) -> None:
+        """Others wait for a slot, but what is free here is for calls that are about to take it. `one`: the next that
+        comes free goes back in any case, else only if nobody waits here.
+        """
+        if one:
+            # What was granted and is on its way to us may be asked for already.
+            self.owed = min(self.owed + 1, max(self.leased, 1))
+        else:
+            self.wanted = True
 
     def owe(self, count: int) -> None:
         """So many are to go back, those that are free at once and the others when they are."""
         now = min(count, self.free)
         self._drop(now)
-        self.owed = min(self.owed + count - now, self.busy)
+        self.owed = min(self.owed + count - now, max(self.busy, 1))
 
     def lower(self, limit: int) -> None:
         """The limit was lowered: what is free goes back, and what is in use when it is free."""
@@ -135,4 +158,6 @@ class Slots:
 
     def _drop(self, count: int) -> None:
         self.leased -= count
+        if count and not self.leased:
+            self.owed = 0
         self.uncounted = max(0, self.uncounted - count)

@@ -47,6 +47,7 @@ from wayport.pipeline.targets import Targets
 from wayport.pipeline.tracing import TraceContext
 from wayport.pipeline.turns import Turns
 from wayport.providers.plugins import follow_of, signer_of
+from wayport.routing.lines import Lines
 from wayport.routing.routing import Routing
 from wayport.routing.snapshot import Snapshot
 from wayport.routing.table import RoutingTable
@@ -103,17 +104,15 @@ class Worker:
         self.transport = transport
         self.admin_socket = admin_socket
         lender = lender or InProcess(Lessor(clock=clock), lease_holder)
-        self.slots: DeploymentSlots | None = None
-        if shares_slots:
-            self.slots = DeploymentSlots(
-                lender,
-                clock=clock,
-                tasks=tasks,
-                freed=lambda: self.routing.lines.freed(),  # noqa: PLW0108 (made below)
-                closed=settings.limits.rates_when_away == "closed",
-            )
+        lines = Lines()
+        self.slots = (
+            DeploymentSlots(lender, lines, clock=clock, tasks=tasks, closed=settings.limits.rates_when_away == "closed")
+            if shares_slots
+            else None
+        )
         self.routing = Routing(
             random=random or Random(),  # noqa: S311 (it spreads load, it guards nothing)
+            lines=lines,
             slots_of=self.slots.of if self.slots is not None else lambda _: None,
         )
         self.health = self.routing.health
