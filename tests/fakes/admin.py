@@ -69,7 +69,13 @@ async def admin_app(
     clock = ManualClock()
     async with opened(address, clock) as database, Tasks() as tasks:
         keys = Keys(database, clock=clock, calendar=compat == "litellm")
-        principals = Principals(database, keys, clock=clock, calendar=compat == "litellm")
+        principals = Principals(
+            database,
+            keys,
+            clock=clock,
+            calendar=compat == "litellm",
+            user_role="internal_user" if compat == "litellm" else None,
+        )
         # As the control process has it: whoever manages is looked up each time.
         cache = PrincipalCache(principals, clock=clock, tasks=tasks, ttl_s=0, negative_s=0, stale_max_s=0)
         invalidated: list[str] = []

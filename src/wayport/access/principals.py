@@ -12,8 +12,9 @@ from wayport.access.keys import Key, Keys
 from wayport.access.members import Member, Members
 from wayport.access.organizations import Organization, Organizations
 from wayport.access.people import User, Users
-from wayport.access.principal import AskedFor, Holder, ModelBound, Principal, Scope
+from wayport.access.principal import AskedFor, Holder, ModelBound, Principal, Role, Scope
 from wayport.access.projects import Project, Projects
+from wayport.access.roles import NOBODYS_USER
 from wayport.access.rows import Managed, Rows
 from wayport.access.stored import holder_of, plain_limits
 from wayport.access.tags import Tag, Tags
@@ -46,7 +47,7 @@ class _Above(Struct, kw_only=True):
 
 class Principals:
     """`customer_default`, `tag_defaults`: stored limits of end users, and of tags by name, that have none of their own.
-    `model_of`: the name of the model that a deployment of this id belongs to.
+    `model_of`: the name of the model that a deployment of this id belongs to. `user_role`: of users who have been given none.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Principals:
         *,
         clock: Clock,
         calendar: bool = False,
+        user_role: Role | None = None,
         customer_default: Callable[[], dict[str, Any]] = dict,
         tag_defaults: Callable[[], dict[str, dict[str, Any]]] = dict,
         model_of: Callable[[str], str | None] = lambda _: None,
@@ -64,6 +66,7 @@ class Principals:
         self._keys = keys
         self._clock = clock
         self._calendar = calendar
+        self._user_role = user_role
         self._customer_default = customer_default
         self._tag_defaults = tag_defaults
         self._model_of = model_of
@@ -143,8 +146,8 @@ class Principals:
         # A team's key is of its team's organisation, whatever it says of itself.
         organization_id = (above.team.organization_id if above.team is not None else None) or key.organization_id
         above.organization = await _maybe(self._organizations, connection, organization_id)
-        if key.user_id is not None and above.team is not None:
-            above.member = await self._members.find_in(connection, "team", above.team.id, key.user_id)
+        if key.user_id not in {None, NOBODYS_USER} and above.team is not None:
+            above.member = await self._members.find_in(connection, "team", above.team.id, str(key.user_id))
         return above
 
     async def _named_limits(self, connection: AsyncConnection, key: Key, above: _Above) -> dict[str, dict[str, Any]]:
@@ -190,7 +193,7 @@ class Principals:
             team_id=key.team_id,
             organization_id=organization.id if organization is not None else key.organization_id,
             project_id=key.project_id,
-            role=key.role or (user.role if user is not None else None),
+            role=key.role or self._role_of(user),
             models=_expanded(key.models, key.settings, groups),
             routes=key.routes,
             tags=tuple(dict.fromkeys((*key.tags, *_tags(team), *_tags(above.project)))),
@@ -205,6 +208,11 @@ class Principals:
             holders=self._holders(key, above, named),
             asks=asks,
         )
+
+    def _role_of(self, user: User | None) -> Role | None:
+        if user is None or user.id == NOBODYS_USER:
+            return None
+        return user.role or self._user_role
 
     def _holders(self, key: Key, above: _Above, named: dict[str, dict[str, Any]]) -> tuple[Holder, ...]:
         user, team, organization, member = above.user, above.team, above.organization, above.member

@@ -50,8 +50,12 @@ class Standing(Struct, kw_only=True, frozen=True):
     @property
     def team_ids(self) -> tuple[str, ...]:
         """The teams that it belongs to, as a member or through its key."""
-        found = [member.group_id for member in self.memberships if member.scope == "team"]
-        return tuple(dict.fromkeys((*found, *([self.principal.team_id] if self.principal.team_id else []))))
+        of_key = [self.principal.team_id] if self.principal.team_id else []
+        return tuple(dict.fromkeys((*self.member_team_ids, *of_key)))
+
+    @property
+    def member_team_ids(self) -> tuple[str, ...]:
+        return tuple(member.group_id for member in self.memberships if member.scope == "team")
 
     @property
     def led_team_ids(self) -> tuple[str, ...]:

@@ -99,6 +99,7 @@ class ControlProcess:
             self.keys,
             clock=clock,
             calendar=settings.compat == "litellm",
+            user_role="internal_user" if settings.compat == "litellm" else None,
             customer_default=lambda: self.configuration.settings.limits.end_users,
             tag_defaults=lambda: self.configuration.settings.limits.tags,
             model_of=lambda deployment_id: self.facts.model_of(deployment_id),  # noqa: PLW0108 (made below)

@@ -270,6 +270,7 @@ def row(record: CallRecord) -> dict[str, Any]:
         "cost_nano_usd": record.cost_nano_usd,
         "wasted_nano_usd": record.wasted_nano_usd,
         "first_token_ms": record.first_token_ms,
+        "upstream_id": record.upstream_id,
         "record": msgspec.Raw(blob),
     }
 

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, RowMapping, and_, func, literal, select
+from sqlalchemy import ColumnElement, RowMapping, and_, func, literal, or_, select
 
 from wayport.ledger.reports import Own, visible
 from wayport.storage.database import Database
@@ -29,6 +29,8 @@ class Filter(Struct, frozen=True, kw_only=True):
     """Which calls. Every field narrows; None: does not."""
 
     call_id: str | None = None
+    request_id: str | None = None
+    """the call's id, or that of its answer"""
     key_hash: str | None = None
     key_alias: str | None = None
     user_id: str | None = None
@@ -67,6 +69,8 @@ _EQUAL = (
 def condition(wanted: Filter) -> ColumnElement[bool]:
     found: list[ColumnElement[bool]] = [literal(value=True)]
     found += [calls.c[name] == value for name in _EQUAL if (value := getattr(wanted, name)) is not None]
+    if wanted.request_id is not None:
+        found.append(or_(calls.c.call_id == wanted.request_id, calls.c.upstream_id == wanted.request_id))
     if wanted.since_s is not None:
         found.append(calls.c.started_s >= wanted.since_s)
     if wanted.until_s is not None:

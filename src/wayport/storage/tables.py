@@ -89,6 +89,7 @@ calls = Table(
     Column("cost_nano_usd", BigInteger),
     Column("wasted_nano_usd", BigInteger, nullable=False),
     Column("first_token_ms", Double),
+    Column("upstream_id", Text),
     Column("record", JSON, nullable=False),
     Index("wayport_calls_started", "started_s", "status"),
     Index("wayport_calls_key", "key_hash", "started_s", "status"),
@@ -97,6 +98,7 @@ calls = Table(
     Index("wayport_calls_end_user", "end_user", "started_s", "status"),
     Index("wayport_calls_model", "model", "started_s", "status"),
     Index("wayport_calls_session", "session_id"),
+    Index("wayport_calls_upstream_id", "upstream_id"),
 )
 """the request log: the columns that people ask for, and the whole record as JSON"""
 

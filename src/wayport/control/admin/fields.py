@@ -165,6 +165,15 @@ def with_tags(kept: Given, given: Given, before: Managed | None) -> None:
         kept["metadata"] = {**known, "tags": given["tags"] or []}
 
 
+def merge_patched(before: Any, patch: Any) -> Any:
+    """RFC 7386: what the patch names is replaced, objects are merged, null removes."""
+    if not isinstance(patch, dict):
+        return patch
+    known = before if isinstance(before, dict) else {}
+    changed = {name: merge_patched(known.get(name), value) for name, value in patch.items() if value is not None}
+    return {name: value for name, value in known.items() if name not in patch} | changed
+
+
 def show_row(row: Managed) -> dict[str, Any]:
     """What every managed row says of itself."""
     return {

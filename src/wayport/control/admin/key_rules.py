@@ -51,9 +51,22 @@ async def changeable(
         raise no_such_key([name]) if standing.sees_all else not_yours()
     team = await parts.stores.team_of(found.team_id)
     allowed = leads(standing, found, team) if lead else standing.changes_key(found, team, route)
+    if not allowed and team is not None and team.id in standing.member_team_ids:
+        raise not_for_members(team, route)
     if not allowed:
         raise not_yours()
     return found
+
+
+def not_for_members(team: Team, route: str) -> WayportError:
+    error = PermissionDenied(
+        f"Members of the team {team.id} may not use {route} on its keys: an admin of the team may allow it with "
+        "/team/permissions_update.",
+        param=route,
+        code="team_member_permission",
+    )
+    error.type, error.status = "team_member_permission_error", 401
+    return error
 
 
 def leads(standing: Standing, key: Key, team: Team | None) -> bool:
@@ -113,11 +126,7 @@ async def _for_team(standing: Standing, fields: KeyFields, team: Team | None, pa
                 raise not_yours_to_give("user_id")
         return fields
     if not standing.may_for(team, "/key/generate"):
-        error = PermissionDenied(
-            f"Members of the team {team.id} may not make keys for it.", param="team_id", code="team_member_permission"
-        )
-        error.type, error.status = "team_member_permission_error", 401
-        raise error
+        raise not_for_members(team, "/key/generate")
     if fields.user_id not in (None, standing.user_id):
         raise not_yours_to_give("user_id")
     return structs.replace(fields, user_id=standing.user_id)

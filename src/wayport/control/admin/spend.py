@@ -60,14 +60,14 @@ def routes(parts: Parts) -> APIRouter:
         wanted = Filter(
             key_hash=hash_of(api_key) if api_key else None,
             user_id=user_id or None,
-            call_id=request_id or None,
+            request_id=request_id or None,
             since_s=moment(start_date, param="start_date") if start_date else None,
             until_s=moment(end_date, param="end_date", end=True) if end_date else None,
             own=await own_of(parts, caller),
         )
         if start_date and end_date and summarize and not request_id:
             return await _by_day(reports, wanted)
-        return [log_row(row) for row in await listing.rows(wanted, limit=limit)]
+        return [log_row(row, parts) for row in await listing.rows(wanted, limit=limit)]
 
     @router.get("/logs/v2", summary="Calls by pages")
     @router.get("/logs/ui", include_in_schema=False)
@@ -98,7 +98,7 @@ def routes(parts: Parts) -> APIRouter:
         wanted = Filter(
             key_hash=hash_of(api_key) if api_key else None,
             user_id=user_id,
-            call_id=request_id,
+            request_id=request_id or None,
             session_id=session_id,
             team_id=team_id,
             organization_id=organization_id,
@@ -116,7 +116,7 @@ def routes(parts: Parts) -> APIRouter:
             own=await own_of(parts, caller),
         )
         found = await listing.page(wanted, number=page, size=page_size, sort=sort_by, rising=sort_order == "asc")
-        return _paged(found, page, page_size)
+        return _paged(found, page, page_size, parts)
 
     @router.get("/logs/session/ui", summary="The calls of one session, oldest first")
     async def session(
@@ -126,16 +126,16 @@ def routes(parts: Parts) -> APIRouter:
         page_size: Annotated[int, Query(ge=1, le=1_000)] = 50,
     ) -> dict[str, Any]:
         wanted = Filter(session_id=session_id, own=await own_of(parts, caller))
-        return _paged(await listing.page(wanted, number=page, size=page_size, rising=True), page, page_size)
+        return _paged(await listing.page(wanted, number=page, size=page_size, rising=True), page, page_size, parts)
 
     @router.get("/logs/ui/{request_id}", summary="One call with its bodies, if they are kept")
     async def one(caller: anyone, request_id: str) -> dict[str, Any]:
-        found = await listing.rows(Filter(call_id=request_id, own=await own_of(parts, caller)), limit=1)
+        found = await listing.rows(Filter(request_id=request_id, own=await own_of(parts, caller)), limit=1)
         if not found:
             raise RouteNotFound(f"There is no call {request_id}.", param="request_id", code="call_not_found")
-        kept = await listing.bodies(request_id)
+        kept = await listing.bodies(found[0]["call_id"])
         return {
-            **log_row(found[0]),
+            **log_row(found[0], parts),
             "proxy_server_request": _body(kept["request"] if kept else None),
             "response": _body(kept["response"] if kept else None),
             "record": found[0]["record"],
@@ -225,7 +225,7 @@ def quarters(start_date: str | None, end_date: str | None) -> tuple[int | None, 
     return since, until
 
 
-def log_row(row: RowMapping) -> dict[str, Any]:
+def log_row(row: RowMapping, parts: Parts) -> dict[str, Any]:
     """One call as a row of LiteLLM's spend log."""
     record = row["record"]
     ended_s = row["started_s"] + row["duration_ms"] / 1000
@@ -234,7 +234,8 @@ def log_row(row: RowMapping) -> dict[str, Any]:
     failed = row["status"] != "success"
     metadata = record.get("metadata")
     return {
-        "request_id": row["call_id"],
+        # LiteLLM's is the id of the answer, where there is one.
+        "request_id": (row["upstream_id"] if parts.compat == "litellm" else None) or row["call_id"],
         "litellm_call_id": row["call_id"],
         "call_type": _CALL_TYPES.get(row["operation"], row["operation"]),
         "api_key": row["key_hash"] or "",
@@ -269,6 +270,7 @@ def log_row(row: RowMapping) -> dict[str, Any]:
                 "error_code": str(row["http_status"]),
                 "error_message": record.get("error"),
                 "llm_provider": row["provider"],
+                "traceback": "",
             }
             if failed
             else None,
@@ -289,9 +291,9 @@ def log_row(row: RowMapping) -> dict[str, Any]:
     }
 
 
-def _paged(found: Page, number: int, size: int) -> dict[str, Any]:
+def _paged(found: Page, number: int, size: int, parts: Parts) -> dict[str, Any]:
     return {
-        "data": [log_row(row) for row in found.rows],
+        "data": [log_row(row, parts) for row in found.rows],
         "total": found.total,
         "page": number,
         "page_size": size,

@@ -180,8 +180,9 @@ def show_team(team: Team, members: Sequence[Member], parts: Parts, *, spent: int
         "team_alias": team.alias,
         "organization_id": team.organization_id,
         "models": list(team.models),
-        "members": [member.user_id for member in members if member.role != "admin"],
-        "admins": [member.user_id for member in members if member.role == "admin"],
+        # LiteLLM keeps these two for clients of old and leaves them empty.
+        "members": [],
+        "admins": [],
         "members_with_roles": [show_member(member) for member in members],
         "litellm_model_table": {"model_aliases": aliases} if aliases else None,
         "spend": usd(spent),

@@ -9,11 +9,11 @@ from wayport.access import refusals
 from wayport.access.keys import KeyFilter
 from wayport.access.members import Member
 from wayport.access.principal import Principal
-from wayport.access.roles import MEMBER_ROUTES, Standing
+from wayport.access.roles import MEMBER_ROUTES, NOBODYS_USER, Standing
 from wayport.access.rows import Patch
 from wayport.access.teams import Team
 from wayport.control.admin import changes
-from wayport.control.admin.fields import Given, patch_of, with_tags
+from wayport.control.admin.fields import Given, merge_patched, patch_of, with_tags
 from wayport.control.admin.key_fields import shape as key_shape
 from wayport.control.admin.parts import Parts, sees_all
 from wayport.control.admin.stores import name_of
@@ -96,8 +96,13 @@ def _making(router: APIRouter, parts: Parts) -> None:
             *(TeamMember(user_id=user_id) for user_id in body.members or ()),
             *(TeamMember(user_id=user_id, role="admin") for user_id in body.admins or ()),
         ]
-        if not standing.manages_all and standing.user_id is not None:
-            people.append(TeamMember(user_id=standing.user_id, role="admin"))
+        creator = standing.user_id
+        if parts.compat == "litellm" and standing.manages_all:
+            creator = creator or NOBODYS_USER
+        elif standing.manages_all:
+            creator = None
+        if creator is not None:
+            people.append(TeamMember(user_id=creator, role="admin"))
         team = await stores.teams.add(team_id, _patch(body.given(), parts.clock.now_s()), by=name_of(caller))
         found = await people_of(people, parts, by=name_of(caller))
         joined = [Member(scope="team", group_id=team_id, user_id=u, email=e, role=r) for u, e, r in found]
@@ -219,10 +224,12 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         await changes.note(parts, caller, action, _TABLE, team.id, before=changed[0], after=changed[1])
         return (await shown([changed[1]], parts))[0]
 
-    async def update(team_id: str, body: TeamWishes, caller: Principal) -> dict[str, Any]:
+    async def update(team_id: str, body: TeamWishes, caller: Principal, *, merging: bool = False) -> dict[str, Any]:
         standing = await stores.standing(caller)
         team = await led(standing, team_id, parts, "/team/update")
         given = body.given()
+        if merging and given.get("metadata") is not None:
+            given["metadata"] = merge_patched(team.metadata, given["metadata"])
         if not standing.manages_all:
             _check_change(standing, team, given)
         if given.get("organization_id") not in {None, team.organization_id}:
@@ -233,9 +240,9 @@ def _changing(router: APIRouter, parts: Parts) -> None:
     async def update_named(body: UpdateTeam, caller: anyone) -> dict[str, Any]:
         return {"team_id": body.team_id, "data": await update(body.team_id, body, caller)}
 
-    @router.patch("/team/{team_id}", summary="The same, with the id in the path")
+    @router.patch("/team/{team_id}", summary="The same, with the id in the path; metadata is merged (RFC 7386)")
     async def update_in_path(team_id: str, body: TeamWishes, caller: anyone) -> dict[str, Any]:
-        return await update(team_id, body, caller)
+        return await update(team_id, body, caller, merging=True)
 
     @router.post("/team/block", summary="Refuse a team's keys from now on")
     async def block(body: TeamNamed, caller: anyone) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, field_validator
 from sqlalchemy import ColumnElement, or_, select
 
 from wayport.access import refusals
-from wayport.access.keys import KeyFields, KeyFilter
+from wayport.access.keys import KeyFilter
 from wayport.access.members import Member
 from wayport.access.password import hash_password
 from wayport.access.people import User
@@ -15,13 +15,16 @@ from wayport.access.principal import Principal, Role
 from wayport.access.roles import NOBODYS_USER, Standing
 from wayport.access.rows import Patch
 from wayport.control.admin import changes
-from wayport.control.admin.fields import Bounded, Given, Id, Name, Words, patch_of, show_limits, show_row
+from wayport.control.admin.fields import Bounded, Given, Id, Name, Usd, Words, patch_of, show_limits, show_row, spend_as
+from wayport.control.admin.key_fields import GenerateKey, fields_of
 from wayport.control.admin.key_fields import shape as key_shape
 from wayport.control.admin.parts import Parts, sees_all
 from wayport.control.admin.stores import name_of
+from wayport.control.admin.team_fields import show_membership, show_team
 from wayport.control.admin.words import usd
 from wayport.core.errors import BadRequest, PermissionDenied, RouteNotFound, WayportError
 from wayport.core.ids import uuid7
+from wayport.ledger.reports import Reports, Wanted
 from wayport.storage.tables import members, users
 
 _TABLE = "users"
@@ -34,9 +37,11 @@ _COLUMNS = {
     "blocked": "blocked",
 }
 _PASSING = (
-    "user_id", "teams", "organizations", "auto_create_key", "send_invite_email", "password", "duration", "key_alias",
-    "spend",
+    "user_id", "teams", "team_id", "organizations", "auto_create_key", "send_invite_email", "password", "duration",
+    "key_alias", "spend",
 )  # fmt: skip
+_PROXY_BUDGET = "litellm-proxy-budget"
+"""under this name LiteLLM tells what the whole gateway has spent"""
 _HIDDEN = "password_hash"
 
 ROLES = {
@@ -72,14 +77,17 @@ class UserWishes(Bounded):
 class NewUser(UserWishes):
     user_id: Id | None = None
     teams: list[Id | TeamOfUser] | None = Field(default=None, max_length=1000)
+    team_id: Id | None = Field(default=None, description="The team that the key belongs to; the user joins it.")
     organizations: list[Id] | None = Field(default=None, max_length=1000)
     auto_create_key: bool = True
     key_alias: Name | None = None
-    duration: Name | None = None
+    duration: Name | None = Field(default=None, description="When the key expires: `30d`. Never, if not given.")
+    aliases: dict[Name, Name] | None = Field(default=None, description="Names the key may say for other models.")
 
 
 class UpdateUser(UserWishes):
     user_id: Id | None = None
+    spend: Usd | None = Field(default=None, description="Correct what it has spent.")
 
 
 class DeleteUsers(BaseModel):
@@ -119,7 +127,13 @@ def _making(router: APIRouter, parts: Parts) -> None:
         shown = show_user(user, parts, spent=0, team_ids=[m.group_id for m in memberships if m.scope == "team"])
         if not body.auto_create_key:
             return shown | {"key": None, "token": None, "expires": None}
-        fields = KeyFields(user_id=user_id, key_alias=body.key_alias or None, models=())
+        fields = fields_of(
+            GenerateKey(
+                user_id=user_id, team_id=body.team_id, key_alias=body.key_alias, duration=body.duration,
+                aliases=body.aliases,
+            ),
+            parts.clock.now_s(),
+        )  # fmt: skip
         secret, key = await parts.keys.create(fields, by=name_of(caller))
         await changes.note(parts, caller, "created", "keys", key.key_hash, after=key)
         made = key_shape(key, parts.clock.now_s(), calendar=parts.calendar)
@@ -135,13 +149,15 @@ def _check_new(standing: Standing, body: NewUser, parts: Parts) -> None:
         raise PermissionDenied("Name organisations that you lead.", param="organizations", code="field_not_allowed")
     if body.user_role not in (None, "internal_user", "internal_user_viewer"):
         raise PermissionDenied("Only administrators give this role.", param="user_role", code="role_not_allowed")
-    if body.teams:
+    if body.teams or body.team_id:
         raise PermissionDenied("Add the user to the team instead.", param="teams", code="field_not_allowed")
 
 
 async def _memberships(body: NewUser, user_id: str, parts: Parts) -> list[Member]:
     found = []
-    for told in body.teams or ():
+    named = {told if isinstance(told, str) else told.team_id for told in body.teams or ()}
+    teams = [*(body.teams or ()), *([body.team_id] if body.team_id is not None and body.team_id not in named else [])]
+    for told in teams:
         team = TeamOfUser(team_id=told) if isinstance(told, str) else told
         if await parts.stores.teams.find(team.team_id) is None:
             raise RouteNotFound(f"There is no team {team.team_id}.", param="teams", code="team_not_found")
@@ -179,14 +195,38 @@ def _looking(router: APIRouter, parts: Parts) -> None:
         if not standing.sees_user(user_id, theirs):
             raise not_yours()
         user = await stores.users.find(user_id)
+        if user is None and user_id == _PROXY_BUDGET and parts.compat == "litellm" and standing.sees_all:
+            user = User(id=user_id, limits=parts.models.settings().limits.gateway)
         if user is None:
             raise no_such_user(user_id)
         return user
 
-    async def with_teams(user: User) -> dict[str, Any]:
-        memberships = (await stores.members.of_users([user.id]))[user.id]
-        spent = (await stores.spent.shown("user", {user.id: user.limits}))[user.id]
-        return show_user(user, parts, spent=spent, team_ids=[m.group_id for m in memberships if m.scope == "team"])
+    async def with_teams(user: User, memberships: list[Member]) -> dict[str, Any]:
+        if user.id == _PROXY_BUDGET and parts.compat == "litellm":
+            spent = sum(sums["spend_nano_usd"] for _, sums in await Reports(parts.database).in_all(Wanted(), []))
+        else:
+            spent = (await stores.spent.shown("user", {user.id: user.limits}))[user.id]
+        return show_user(user, parts, spent=spent, team_ids=[member.group_id for member in memberships])
+
+    async def teams_of(user: User) -> list[Member]:
+        return [member for member in (await stores.members.of_users([user.id]))[user.id] if member.scope == "team"]
+
+    async def shown_teams(memberships: list[Member]) -> list[dict[str, Any]]:
+        """The user's teams, each with what it says of this member."""
+        of_team = {member.group_id: member for member in memberships}
+        rows = await stores.teams.those(list(of_team))
+        groups = await stores.members.of_groups("team", list(of_team))
+        spent = await stores.spent.shown("team", {team.id: team.limits for team in rows})
+        own = await stores.spent.shown(
+            "team_member", {f"{member.group_id}/{member.user_id}": member.limits for member in memberships}
+        )
+        found = []
+        for team in rows:
+            member = of_team[team.id]
+            membership = show_membership(member, parts, spent=own[f"{team.id}/{member.user_id}"])
+            shown = show_team(team, groups[team.id], parts, spent=spent[team.id])
+            found.append(shown | {"team_memberships": [membership]})
+        return found
 
     @router.get("/user/info", summary="A user with its keys and teams")
     async def info(
@@ -197,20 +237,17 @@ def _looking(router: APIRouter, parts: Parts) -> None:
             # The master key belongs to no user: there is nobody to tell of.
             return {"user_id": caller.user_id, "user_info": None, "keys": [], "teams": []}
         user = await found(caller, user_id)
-        shown = await with_teams(user)
+        memberships = await teams_of(user)
+        shown = await with_teams(user, memberships)
         page = await parts.keys.page(KeyFilter(user_id=user.id), offset=0, limit=1000)
         now_s = parts.clock.now_s()
         keys = [key_shape(key, now_s, calendar=parts.calendar) for key in page.keys]
-        teams = [
-            {"team_id": team.id, "team_alias": team.alias, "organization_id": team.organization_id}
-            | {"models": list(team.models), "blocked": team.blocked}
-            for team in await stores.teams.those(shown["teams"])
-        ]
-        return {"user_id": user.id, "user_info": shown, "keys": keys, "teams": teams}
+        return {"user_id": user.id, "user_info": shown, "keys": keys, "teams": await shown_teams(memberships)}
 
     @router.get("/v2/user/info", summary="A user alone")
     async def info_alone(caller: anyone, user_id: str | None = None) -> dict[str, Any]:
-        return await with_teams(await found(caller, user_id))
+        user = await found(caller, user_id)
+        return await with_teams(user, await teams_of(user))
 
     @router.get("/user/list", summary="Users, newest first")
     async def list_users(  # noqa: PLR0917 (FastAPI reads its parameters from here)
@@ -303,12 +340,19 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         standing = await stores.standing(caller)
         user = await _named(body, parts)
         await _check_change(standing, user, body, parts)
-        if user is None:
-            raise no_such_user(body.user_id or body.user_email or "")
         given = body.given()
-        if body.user_id is None:
+        if user is None and parts.compat == "litellm":
+            # LiteLLM's clients change users who were never made.
+            user = await stores.users.add(body.user_id or uuid7(), Patch(), by=name_of(caller))
+            await changes.note(parts, caller, "created", _TABLE, user.id, after=_public(user))
+        elif user is None:
+            raise no_such_user(body.user_id or body.user_email or "")
+        elif body.user_id is None:
             given.pop("user_email", None)
         patch = _patch(given, parts.clock.now_s(), before=user)
+        if body.spend is not None:
+            spent = (await stores.spent.by("user", [user.id]))[user.id]
+            patch.limits.update(spend_as(body.spend, spent, parts.clock.now_s()))
         changed = await stores.users.change(user.id, patch, by=name_of(caller))
         if changed is None:
             raise no_such_user(user.id)

@@ -1,0 +1,187 @@
+"""What clients that were written for LiteLLM's management API rely on, beyond what the other files say of it."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+from msgspec import structs
+from tests.fakes.admin import Admin, admin_app, made_key
+from tests.fakes.records import call_record
+
+from wayport.core.record import CallRecord
+from wayport.core.secret import key_hash
+from wayport.ledger.calls import CallLog
+from wayport.storage.address import Address, read_address
+
+
+async def post(admin: Admin, path: str, body: Any = None, *, status: int = 200) -> Any:
+    answer = await admin.client.post(path, json=body if body is not None else {})
+    assert answer.status_code == status, (path, answer.text)
+    return answer.json()
+
+
+async def get(admin: Admin, path: str, *, status: int = 200, **params: str) -> Any:
+    answer = await admin.client.get(path, params=params)
+    assert answer.status_code == status, (path, answer.text)
+    return answer.json()
+
+
+async def called(admin: Admin, record: CallRecord) -> None:
+    async with admin.database.write() as connection:
+        await CallLog(admin.database, clock=admin.clock).add(connection, [record])
+
+
+def refused(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["type"]
+
+
+async def test_a_user_made_for_a_team_joins_it_with_its_key(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        team_id = (await post(admin, "/team/new"))["team_id"]
+        wishes = {"user_id": "ann", "team_id": team_id, "duration": "1h", "aliases": {"fast": "gpt-4o-mini"}}
+        made = await post(admin, "/user/new", wishes)
+        assert (made["team_id"], made["expires"] is not None) == (team_id, True)
+        principal = await admin.principals.principal(key_hash(made["key"]))
+        assert principal is not None
+        assert (principal.team_id, principal.aliases) == (team_id, {"fast": "gpt-4o-mini"})
+        await post(admin, "/team/member_update", {"team_id": team_id, "user_id": "ann", "max_budget_in_team": 0.5})
+        (team,) = (await get(admin, "/user/info", user_id="ann"))["teams"]
+        (membership,) = team["team_memberships"]
+        assert (team["team_id"], membership["user_id"], membership["spend"]) == (team_id, "ann", 0.0)
+        assert membership["litellm_budget_table"]["max_budget"] == 0.5
+        await post(admin, "/user/new", {"user_id": "bob", "team_id": "nowhere"}, status=404)
+
+
+async def test_members_are_told_that_their_team_does_not_let_them(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        team_id = (await post(admin, "/team/new"))["team_id"]
+        of_team = (await made_key(admin, team_id=team_id))["key"]
+        await post(admin, "/user/new", {"user_id": "ann", "team_id": team_id, "auto_create_key": False})
+        own = (await made_key(admin, user_id="ann"))["key"]
+        stranger = (await post(admin, "/user/new", {"user_id": "eve"}))["key"]
+        wishes: dict[str, dict[str, Any]] = {
+            "/key/generate": {"team_id": team_id},
+            "/key/update": {"key": of_team, "team_id": "another"},
+            "/key/delete": {"keys": [of_team]},
+            "/key/regenerate": {"key": of_team},
+        }
+        for path, body in wishes.items():
+            answer = await admin.as_key(own, "POST", path, json=body)
+            assert refused(answer) == (401, "team_member_permission_error"), path
+            assert (await admin.as_key(stranger, "POST", path, json=body)).status_code == 403, path
+        assert (await admin.as_key(own, "GET", "/key/info", params={"key": of_team})).status_code == 200
+        await post(
+            admin,
+            "/team/permissions_update",
+            {"team_id": team_id, "team_member_permissions": ["/key/update", "/key/delete"]},
+        )
+        body = {"key": of_team, "team_id": team_id, "metadata": {"seen": True}}
+        assert (await admin.as_key(own, "POST", "/key/update", json=body)).status_code == 200
+        assert (await admin.as_key(own, "POST", "/key/delete", json={"keys": [of_team]})).status_code == 200
+
+
+async def test_a_user_without_a_role_manages_its_own_keys(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        own = (await post(admin, "/user/new", {"user_id": "ann"}))["key"]
+        made = await admin.as_key(own, "POST", "/key/generate", json={})
+        assert (made.status_code, made.json()["user_id"]) == (200, "ann")
+        nobodys = (await made_key(admin))["key"]
+        assert refused(await admin.as_key(nobodys, "POST", "/key/generate", json={})) == (401, "auth_error")
+
+
+async def test_who_makes_a_team_leads_it(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        made = await post(admin, "/team/new", {"members_with_roles": [{"role": "user", "user_id": "ann"}]})
+        roles = {member["user_id"]: member["role"] for member in made["members_with_roles"]}
+        assert roles == {"ann": "user", "default_user_id": "admin"}
+        assert (made["members"], made["admins"]) == ([], [])
+        # Keys of nobody are not its, and no member's budget binds them together.
+        await post(admin, "/team/update", {"team_id": made["team_id"], "team_member_budget": 1})
+        nobodys = await made_key(admin, team_id=made["team_id"])
+        principal = await admin.principals.principal(nobodys["token"])
+        assert principal is not None
+        assert (principal.role, principal.holders) == (None, ())
+        answer = await admin.as_key(
+            nobodys["key"], "POST", "/team/update", json={"team_id": made["team_id"], "team_alias": "mine"}
+        )
+        assert answer.status_code == 401
+
+
+async def test_a_patch_of_a_team_merges_its_metadata(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        told = {"cost_center": "1", "contact": {"name": "Ann", "phone": "1"}}
+        team_id = (await post(admin, "/team/new", {"metadata": told}))["team_id"]
+        change = {"metadata": {"notes": "x", "contact": {"phone": None}}, "tags": ["a"]}
+        answer = await admin.client.patch(f"/team/{team_id}", json=change)
+        assert answer.json()["metadata"] == {
+            "cost_center": "1", "contact": {"name": "Ann"}, "notes": "x", "tags": ["a"],
+        }  # fmt: skip
+        replaced = await post(admin, "/team/update", {"team_id": team_id, "metadata": {"a": 1}})
+        assert replaced["data"]["metadata"] == {"a": 1}
+
+
+async def test_a_change_of_a_user_who_is_not_there_makes_it(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        assert (await post(admin, "/user/update", {"user_id": "ann", "max_budget": 3}))["data"]["max_budget"] == 3.0
+        by_mail = await post(admin, "/user/update", {"user_email": "Bob@example.org", "user_alias": "Bob"})
+        assert by_mail["data"]["user_email"] == "bob@example.org"
+        lines = (await get(admin, "/audit", page_size="10"))["audit_logs"]
+        assert [line["action"] for line in lines] == ["updated", "created"] * 2
+        own = (await post(admin, "/user/new", {"user_id": "eve", "user_role": "internal_user"}))["key"]
+        answer = await admin.as_key(own, "POST", "/user/update", json={"user_id": "new", "user_alias": "x"})
+        assert answer.status_code == 403
+    async with admin_app(read_address(None, tmp_path / "own"), tmp_path) as admin:
+        await post(admin, "/user/update", {"user_id": "ann", "max_budget": 3}, status=404)
+
+
+async def test_what_a_user_has_spent_can_be_corrected(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        await post(admin, "/user/new", {"user_id": "ann"})
+        await called(admin, structs.replace(call_record(cost_nano_usd=2_000_000_000), user_id="ann"))
+        assert (await get(admin, "/user/info", user_id="ann"))["user_info"]["spend"] == 2.0
+        await post(admin, "/user/update", {"user_id": "ann", "spend": 0.5})
+        assert (await get(admin, "/user/info", user_id="ann"))["user_info"]["spend"] == 0.5
+
+
+async def test_the_whole_gateway_is_told_of_as_a_user(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        await called(admin, call_record(cost_nano_usd=2_000_000_000))
+        told = (await get(admin, "/user/info", user_id="litellm-proxy-budget"))["user_info"]
+        assert told["spend"] >= 2.0
+        own = (await post(admin, "/user/new", {"user_id": "ann"}))["key"]
+        answer = await admin.as_key(own, "GET", "/user/info", params={"user_id": "litellm-proxy-budget"})
+        assert answer.status_code == 403
+
+
+async def test_calls_are_found_by_the_id_of_their_answer(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        record = structs.replace(call_record(), upstream_id="chatcmpl-1")
+        await called(admin, record)
+        await called(admin, call_record())
+        for asked in ("chatcmpl-1", record.call_id):
+            (line,) = await get(admin, "/spend/logs", request_id=asked)
+            assert (line["request_id"], line["litellm_call_id"]) == ("chatcmpl-1", record.call_id)
+            assert (await get(admin, "/spend/logs/v2", request_id=asked))["total"] == 1
+            assert (await get(admin, f"/spend/logs/ui/{asked}"))["litellm_call_id"] == record.call_id
+    async with admin_app(read_address(None, tmp_path / "own"), tmp_path) as admin:
+        await called(admin, record)
+        (line,) = await get(admin, "/spend/logs", request_id="chatcmpl-1")
+        assert line["request_id"] == record.call_id
+
+
+async def test_a_failed_call_is_told_of_as_litellm_does(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        record = structs.replace(
+            call_record(cost_nano_usd=None), status="failure", http_status=400, error_class="bad_request",
+            error="no such model", usage=None,
+        )  # fmt: skip
+        await called(admin, record)
+        (line,) = await get(admin, "/spend/logs", request_id=record.call_id)
+        assert (line["request_id"], line["spend"], line["metadata"]["status"]) == (record.call_id, 0.0, "failure")
+        assert line["metadata"]["error_information"] == {
+            "error_class": "bad_request",
+            "error_code": "400",
+            "error_message": "no such model",
+            "llm_provider": "openai",
+            "traceback": "",
+        }
