@@ -158,7 +158,7 @@ async def test_calls_are_found_by_the_id_of_their_answer(address: Address, tmp_p
         record = structs.replace(call_record(), upstream_id="chatcmpl-1")
         await called(admin, record)
         await called(admin, call_record())
-        for asked in ("chatcmpl-1", record.call_id):
+        for asked in ("chatcmpl-1", record.call_id, f"msg_{record.call_id.replace('-', '')}"):
             (line,) = await get(admin, "/spend/logs", request_id=asked)
             assert (line["request_id"], line["litellm_call_id"]) == ("chatcmpl-1", record.call_id)
             assert (await get(admin, "/spend/logs/v2", request_id=asked))["total"] == 1

@@ -1,6 +1,8 @@
 """The request log by pages: calls, newest first or sorted otherwise, filtered."""
 
+import re
 from typing import Any, Literal
+from uuid import UUID
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, RowMapping, and_, func, literal, or_, select
@@ -66,11 +68,21 @@ _EQUAL = (
 )
 
 
+_MADE = re.compile(r"(?:msg|resp)_([0-9a-f]{32})")
+
+
+def _call_of(answer_id: str) -> str | None:
+    """The call whose answer was given this id here, because the upstream's would not do for the client."""
+    made = _MADE.fullmatch(answer_id)
+    return None if made is None else str(UUID(made[1]))
+
+
 def condition(wanted: Filter) -> ColumnElement[bool]:
     found: list[ColumnElement[bool]] = [literal(value=True)]
     found += [calls.c[name] == value for name in _EQUAL if (value := getattr(wanted, name)) is not None]
     if wanted.request_id is not None:
-        found.append(or_(calls.c.call_id == wanted.request_id, calls.c.upstream_id == wanted.request_id))
+        call_id = _call_of(wanted.request_id) or wanted.request_id
+        found.append(or_(calls.c.call_id == call_id, calls.c.upstream_id == wanted.request_id))
     if wanted.since_s is not None:
         found.append(calls.c.started_s >= wanted.since_s)
     if wanted.until_s is not None:
