@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
-from tests.fakes.admin import Admin, admin_app
+from tests.fakes.admin import Admin, admin_app, made_key
 from tests.fakes.databases import opened
 from tests.fakes.manual_clock import ManualClock
 
+from wayport.access.allow import allow, of_team
 from wayport.access.models_store import PURPOSE, StoredCredentials, StoredModels, rotate
 from wayport.config.settings import DeploymentSettings, ModelSettings
+from wayport.core.errors import PermissionDenied
 from wayport.core.secret import Secret
 from wayport.storage.address import Address, read_address
 from wayport.storage.cipher import Cipher, NotReadable
@@ -139,3 +142,71 @@ async def test_a_new_salt_key_reads_what_the_old_one_sealed(address: Address) ->
             store.params_of(row)
         with pytest.raises(NotReadable):
             await rotate(database, old=old, new=new)
+
+
+async def test_a_teams_own_model_is_for_its_keys_alone(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        team = (await post(admin, "/team/new", {"team_id": "blue"}))["team_id"]
+        new = {**NEW, "model_name": "own", "model_info": {"id": "m-2", "team_id": team}}
+        made = await post(admin, "/model/new", new)
+        assert (made["model_name"], made["model_info"]["team_public_model_name"]) == ("own", "own")
+        mine = await made_key(admin, team_id=team)
+        narrow = await made_key(admin, team_id=team, models=["own"])
+        others = await made_key(admin, models=[])
+
+        def told(answer: httpx.Response) -> list[str]:
+            return [each["model_name"] for each in answer.json()["data"] if each["model_name"] != "wayport/echo"]
+
+        assert told(await admin.as_key(mine["key"], "GET", "/v2/model/info")) == ["own"]
+        assert told(await admin.as_key(narrow["key"], "GET", "/v2/model/info")) == ["own"]
+        assert told(await admin.as_key(others["key"], "GET", "/v2/model/info")) == []
+        assert told(await admin.client.get("/v2/model/info")) == ["own"]
+        inside = (await admin.client.get("/team/info", params={"team_id": team})).json()["team_info"]
+        assert inside["models"] == ["all-proxy-models", "own"]
+        principal = await admin.principals.principal(narrow["token"])
+        assert principal is not None
+        assert (principal.aliases, principal.models) == ({"own": "team/blue/own"}, ("own", "team/blue/own"))
+        allow(principal, "team/blue/own", groups=(of_team(team),))
+        stranger = await admin.principals.principal(others["token"])
+        assert stranger is not None
+        with pytest.raises(PermissionDenied):
+            allow(stranger, "team/blue/own", groups=(of_team(team),))
+        await post(admin, "/model/update", {"model_info": {"id": "m-2", "team_id": "red"}}, status=400)
+        await post(admin, "/model/m-2/update", {"model_name": "else"}, status=400, method="PATCH")
+        renamed = {"model_name": "own", "litellm_params": {"tpm": 5}}
+        await post(admin, "/model/m-2/update", renamed, method="PATCH")
+        await post(admin, "/model/delete", {"id": "m-2"})
+        inside = (await admin.client.get("/team/info", params={"team_id": team})).json()["team_info"]
+        assert inside["models"] == ["all-proxy-models"]
+        principal = await admin.principals.principal(mine["token"])
+        assert principal is not None
+        assert principal.aliases == {}
+
+
+async def test_a_team_that_may_use_little_may_use_its_own_models_beside(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        await post(admin, "/team/new", {"team_id": "blue", "models": ["gpt-4o"]})
+        for number in ("1", "2"):
+            new = {**NEW, "model_name": "own", "model_info": {"id": number, "team_id": "blue"}}
+            await post(admin, "/model/new", new)
+        made = await made_key(admin, team_id="blue")
+        principal = await admin.principals.principal(made["token"])
+        assert principal is not None
+        assert principal.bounds[0].models == ("gpt-4o", "own", "team/blue/own")
+        await post(admin, "/model/delete", {"id": "1"})
+        assert len(await info(admin, "own")) == 1
+        await post(admin, "/model/delete", {"id": "2"})
+        inside = (await admin.client.get("/team/info", params={"team_id": "blue"})).json()["team_info"]
+        assert inside["models"] == ["gpt-4o"]
+        nowhere = {**NEW, "model_info": {"id": "3", "team_id": "nowhere"}}
+        await post(admin, "/model/new", nowhere, status=400)
+
+
+async def test_an_alias_in_a_list_of_models_stands_for_what_it_means(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path) as admin:
+        made = await made_key(admin, models=["cheap"], aliases={"cheap": "gpt-4o-mini"})
+        principal = await admin.principals.principal(made["token"])
+        assert principal is not None
+        allow(principal, "gpt-4o-mini")
+        with pytest.raises(PermissionDenied):
+            allow(principal, "gpt-4o")

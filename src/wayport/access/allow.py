@@ -51,6 +51,8 @@ _INFO = (
 )  # fmt: skip
 _SPEND = ("/spend/*", "/global/spend/*")
 
+_OF_TEAM = "team="
+
 ROUTE_GROUPS = {
     "llm_api_routes": _LLM,
     "openai_routes": _LLM,
@@ -75,6 +77,8 @@ def allow(
     that it led to, or by an access group that the model is in. Every list binds: the key's, its team's … and those of
     the end user and the tags `beside` it.
     """
+    if groups and _anothers(principal, groups):
+        raise model_denied(compat, asked, principal.models)
     if principal.models and not _in(principal.models, asked, name, groups):
         raise model_denied(compat, asked, principal.models)
     for bound in principal.bounds:
@@ -85,6 +89,21 @@ def allow(
             raise model_denied(compat, asked, holder.models, scope=holder.scope, name=holder.id)
 
 
+def of_team(team_id: str) -> str:
+    """The group that a team's own models are in: no key of anybody else uses them, whatever its lists say."""
+    return f"{_OF_TEAM}{team_id}"
+
+
+def is_a_teams(groups: Iterable[str]) -> bool:
+    return any(group.startswith(_OF_TEAM) for group in groups)
+
+
+def _anothers(principal: Principal, groups: Iterable[str]) -> bool:
+    if principal.kind != "key":
+        return False
+    return any(group.startswith(_OF_TEAM) and group != of_team(principal.team_id or "") for group in groups)
+
+
 def _in(models: Sequence[str], asked: str, name: str, groups: Iterable[str]) -> bool:
     return covers(models, asked) or (bool(name) and covers(models, name)) or any(group in models for group in groups)
 
@@ -93,6 +112,8 @@ def may_use(principal: Principal, name: str, groups: Iterable[str] = (), beside:
     """Whether a model of this name, or a group that it is in, stands in every list that binds the principal, and those
     `beside` it.
     """
+    if groups and _anothers(principal, groups):
+        return False
     if principal.models and not _in(principal.models, name, "", groups):
         return False
     lists = (*(bound.models for bound in principal.bounds), *(holder.models for holder in beside if holder.models))

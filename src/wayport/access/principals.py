@@ -121,7 +121,7 @@ class Principals:
             models: tuple[str, ...] = ()
             if row is not None and not EVERY_MODEL.intersection(row.models):
                 named = tuple(self._model_of(name) or name for name in row.models)
-                models = _expanded(named, {}, await groups_in(connection, set(named)))
+                models = _expanded(named, {}, await groups_in(connection, set(named)), {})
         blocked = scope == "end_user" and row is not None and row.blocked
         return holder_of(scope, holder_id, limits, calendar=self._calendar, models=models, blocked=blocked)
 
@@ -184,7 +184,8 @@ class Principals:
     ) -> Principal:
         user, team, organization = above.user, above.team, above.organization
         blocked_by = _blocked_by(above)
-        aliases = {**(team.aliases if team is not None else {}), **_aliases(key.settings.get("aliases"))}
+        of_team = {**team.aliases, **team.own_models} if team is not None else {}
+        aliases = {**of_team, **_aliases(key.settings.get("aliases"))}
         return Principal(
             kind="key",
             key_hash=key.key_hash,
@@ -194,14 +195,14 @@ class Principals:
             organization_id=organization.id if organization is not None else key.organization_id,
             project_id=key.project_id,
             role=key.role or self._role_of(user),
-            models=_expanded(key.models, key.settings, groups),
+            models=_expanded(key.models, key.settings, groups, aliases),
             routes=key.routes,
             tags=tuple(dict.fromkeys((*key.tags, *_tags(team), *_tags(above.project)))),
             metadata=json.encode(key.metadata) if key.metadata else None,
             expires_s=until_s,
             blocked=key.blocked or blocked_by is not None,
             blocked_by=None if key.blocked else blocked_by,
-            bounds=_bounds(above, groups),
+            bounds=_bounds(above, groups, aliases),
             aliases=aliases,
             ips=_words(key.settings.get("allowed_ips")),
             limits=plain_limits(key.limits),
@@ -281,7 +282,7 @@ def _blocked_by(above: _Above) -> str | None:
     return None
 
 
-def _bounds(above: _Above, groups: dict[str, tuple[str, ...]]) -> tuple[ModelBound, ...]:
+def _bounds(above: _Above, groups: dict[str, tuple[str, ...]], aliases: dict[str, str]) -> tuple[ModelBound, ...]:
     """A team's key is bound by its team's list and its project's, a personal one by its user's; both by the organisation's."""
     found = []
     rows: tuple[tuple[Scope, User | Team | Project | Organization | None], ...] = (
@@ -293,19 +294,25 @@ def _bounds(above: _Above, groups: dict[str, tuple[str, ...]]) -> tuple[ModelBou
     for scope, row in rows:
         if row is None or not row.models or EVERY_MODEL.intersection(row.models):
             continue
-        found.append(ModelBound(scope=scope, id=row.id, models=_expanded(row.models, row.settings, groups)))
+        found.append(ModelBound(scope=scope, id=row.id, models=_expanded(row.models, row.settings, groups, aliases)))
     member = above.member
     if member is not None and (allowed := _words(member.settings.get("allowed_models"))):
-        found.append(ModelBound(scope="team_member", id=f"{member.group_id}/{member.user_id}", models=allowed))
+        models = _expanded(allowed, {}, {}, aliases)
+        found.append(ModelBound(scope="team_member", id=f"{member.group_id}/{member.user_id}", models=models))
     return tuple(found)
 
 
-def _expanded(models: Sequence[str], settings: dict[str, Any], groups: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The list with the models of its access groups; the groups' names stay, as configured models have groups, too."""
+def _expanded(
+    models: Sequence[str], settings: dict[str, Any], groups: dict[str, tuple[str, ...]], aliases: dict[str, str]
+) -> tuple[str, ...]:
+    """The list with the models of its access groups and those that its aliases stand for; the groups' names stay, as
+    configured models have groups, too.
+    """
     if not models:
         return ()
     inside = [model for name in (*models, *_group_ids(settings)) for model in groups.get(name, ())]
-    return tuple(dict.fromkeys((*models, *inside)))
+    meant = [aliases[name] for name in (*models, *inside) if name in aliases]
+    return tuple(dict.fromkeys((*models, *inside, *meant)))
 
 
 def _tags(row: Team | Project | None) -> tuple[str, ...]:

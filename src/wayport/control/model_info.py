@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from wayport.access.allow import is_a_teams
 from wayport.routing.snapshot import Deployment, Model, Snapshot
 
 Usable = Callable[[str, tuple[str, ...]], bool]
@@ -13,7 +14,7 @@ Usable = Callable[[str, tuple[str, ...]], bool]
 
 def _listed(snapshot: Snapshot, usable: Usable) -> Iterator[Model]:
     for model in (*snapshot.models.values(), *snapshot.wildcards):
-        if not model.hidden and usable(model.name, model.access_groups):
+        if (not model.hidden or is_a_teams(model.access_groups)) and usable(model.name, model.access_groups):
             yield model
 
 
@@ -42,4 +43,5 @@ def _entry(deployment: Deployment) -> dict[str, Any]:
     }
     if deployment.missing:
         info["unavailable"] = f"set {' or '.join(deployment.missing)}"
-    return {"model_name": deployment.model, "litellm_params": params, "model_info": info}
+    name = info.get("team_public_model_name") or deployment.model
+    return {"model_name": name, "litellm_params": params, "model_info": info}

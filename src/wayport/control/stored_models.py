@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from wayport.access.allow import of_team
 from wayport.access.models_store import StoredCredentials, StoredModel, StoredModels
 from wayport.catalog import catalog as catalogue
 from wayport.config.document import Document
@@ -27,6 +28,9 @@ from wayport.providers import registry as providers
 from wayport.storage.cipher import NotReadable
 
 log = logging.getLogger("wayport.control")
+
+TEAM = "team_id"
+"""of a model's information: the team whose alone it is"""
 
 # Who may add models must not thereby learn what protects everybody else's.
 _OURS = ("WAYPORT_", "LITELLM_", "DATABASE_", "REDIS_")
@@ -102,6 +106,8 @@ class ModelSource:
         if not read.models():
             return "nothing can be called by this name"
         model = read.models()[0]
+        if team_id := entry.info.get(TEAM):
+            model = structs.replace(model, hidden=True, access_groups=(*model.access_groups, of_team(str(team_id))))
         return self._problem(model, settings) or model
 
     def _problem(self, model: ModelSettings, settings: Settings) -> str:

@@ -56,7 +56,6 @@ class CallAsking:
     def may_use(self, model: str) -> bool:
         call = self._call
         principal, snapshot = call.principal, call.snapshot
-        if principal is None or may_use(principal, model, beside=call.beside):
-            return True
         known = snapshot.models.get(model) if snapshot is not None else None
-        return known is not None and may_use(principal, model, known.access_groups, call.beside)
+        groups = known.access_groups if known is not None else ()
+        return principal is None or may_use(principal, model, groups, call.beside)

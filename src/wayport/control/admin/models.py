@@ -11,18 +11,22 @@ from wayport.access.audit import masked
 from wayport.access.models_store import StoredModel
 from wayport.access.principal import Principal
 from wayport.access.rows import Patch
+from wayport.access.teams import OWN_MODELS, Team, own_name
 from wayport.control.admin import changes
 from wayport.control.admin.fields import Id
 from wayport.control.admin.parts import Parts
 from wayport.control.admin.stores import name_of
 from wayport.control.admin.words import iso
 from wayport.control.model_info import entries
-from wayport.control.stored_models import Entry
+from wayport.control.stored_models import TEAM, Entry
 from wayport.core.errors import BadRequest, RouteNotFound, WayportError
 from wayport.core.ids import uuid7
 from wayport.storage.cipher import NotReadable
+from wayport.storage.tables import models
 
 _TABLE = "models"
+_PUBLIC = "team_public_model_name"
+"""of a model's information: the name by which its team's keys ask for it"""
 _SECRETS = ("key", "secret", "token", "password", "credential")
 _NO_SECRETS = ("credential_name", "max_tokens", "cost_per_token")
 
@@ -72,6 +76,48 @@ def _check(parts: Parts, entry: Entry) -> None:
         raise BadRequest(f"This model cannot be used: {found}.", param="litellm_params", code="model_not_usable")
 
 
+def _name_of(row: StoredModel) -> str:
+    return str(row.info.get(_PUBLIC) or row.name)
+
+
+async def _team_of(info: dict[str, Any], parts: Parts) -> Team | None:
+    team_id = info.get(TEAM)
+    if team_id is None:
+        return None
+    team = await parts.stores.teams.find(str(team_id))
+    if team is None:
+        raise BadRequest(f"There is no team {team_id}.", param="model_info.team_id", code="team_not_found")
+    return team
+
+
+async def _given_to(team: Team, name: str, caller: Principal, parts: Parts) -> None:
+    """The team's keys may use its own model. A team that may use everything goes on to."""
+    models = [*(team.models or ("all-proxy-models",)), name]
+    own = [*team.own_models, name]
+    await _change_team(team, models, own, caller, parts)
+
+
+async def _taken_from(row: StoredModel, caller: Principal, parts: Parts) -> None:
+    team = await parts.stores.teams.find(str(row.info.get(TEAM)))
+    name = _name_of(row)
+    left = (await parts.models.store.page(models.c.name == row.name, limit=1))[0]
+    if team is None or left or name not in team.own_models:
+        return
+    others = [model for model in team.models if model != name]
+    own = [model for model in team.own_models if model != name]
+    await _change_team(team, others or ["no-default-models"], own, caller, parts)
+
+
+async def _change_team(team: Team, names: list[str], own: list[str], caller: Principal, parts: Parts) -> None:
+    patch = Patch(
+        columns={"models": list(dict.fromkeys(names))}, settings={OWN_MODELS: list(dict.fromkeys(own)) or None}
+    )
+    changed = await parts.stores.teams.change(team.id, patch, by=name_of(caller))
+    await changes.tell(parts, team_ids=[team.id])
+    if changed is not None:
+        await changes.note(parts, caller, "updated", "teams", team.id, before=changed[0], after=changed[1])
+
+
 def _shown(row: StoredModel, parts: Parts) -> dict[str, Any]:
     try:
         params = hide(parts.models.store.params_of(row))
@@ -79,7 +125,7 @@ def _shown(row: StoredModel, parts: Parts) -> dict[str, Any]:
         params = {"unreadable": str(error)}
     return {
         "model_id": row.id,
-        "model_name": row.name,
+        "model_name": _name_of(row),
         "litellm_params": params,
         "model_info": {**row.info, "id": row.id, "db_model": True},
         "blocked": row.blocked,
@@ -122,10 +168,15 @@ def _adding(router: APIRouter, parts: Parts) -> None:
     async def new(body: ModelIn, caller: admin) -> dict[str, Any]:
         model_id = str(body.model_info.get("id") or uuid7())[:255]
         info = {name: value for name, value in body.model_info.items() if name not in {"id", "db_model"}}
-        _check(parts, Entry(id=model_id, name=body.model_name, params=body.litellm_params, info=info))
+        team, name = await _team_of(info, parts), body.model_name
+        if team is not None:
+            info[_PUBLIC], name = body.model_name, own_name(team.id, body.model_name)
+        _check(parts, Entry(id=model_id, name=name, params=body.litellm_params, info=info))
         store = parts.models.store
-        patch = store.patch(model_id, name=body.model_name, params=body.litellm_params, info=info)
+        patch = store.patch(model_id, name=name, params=body.litellm_params, info=info)
         row = await store.add(model_id, patch, by=name_of(caller))
+        if team is not None:
+            await _given_to(team, body.model_name, caller, parts)
         await parts.models.changed()
         await changes.note(parts, caller, "created", _TABLE, model_id, after=_line(row, parts))
         return _shown(row, parts)
@@ -134,6 +185,7 @@ def _adding(router: APIRouter, parts: Parts) -> None:
     async def delete(body: ModelNamed, caller: admin) -> dict[str, Any]:
         row = await _found(parts, body.id)
         await parts.models.store.delete([row.id])
+        await _taken_from(row, caller, parts)
         await parts.models.changed()
         await changes.note(parts, caller, "deleted", _TABLE, row.id, before=_line(row, parts))
         return {"message": f"Model: {row.id} deleted successfully"}
@@ -156,6 +208,13 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         params = _merged(parts.models.store.params_of(row), body.litellm_params or {})
         info = _merged(row.info, {k: v for k, v in (body.model_info or {}).items() if k not in {"id", "db_model"}})
         name = body.model_name or row.name
+        if name == _name_of(row):
+            name = row.name
+        if info.get(TEAM) != row.info.get(TEAM) or (TEAM in info and name != row.name):
+            raise BadRequest(
+                "A team's own model keeps its team and its name: add another and delete this.",
+                param="model_info.team_id",
+            )
         _check(parts, Entry(id=row.id, name=name, params=params, info=info))
         return await change(row, parts.models.store.patch(row.id, name=name, params=params, info=info), caller)
 

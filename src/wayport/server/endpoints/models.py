@@ -1,10 +1,10 @@
 """What models there are: OpenAI's list, and LiteLLM's /model/info. Answered from the snapshot, without the control process."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from wayport.access.allow import may_use
+from wayport.access.allow import is_a_teams, may_use, of_team
 from wayport.access.principal import Principal
 from wayport.core.errors import ModelNotFound
 from wayport.routing.snapshot import Deployment, Model
@@ -29,15 +29,21 @@ def listing(table: RoutingTable, principal: Principal) -> list[dict[str, object]
     models = table.snapshot.models
     return [
         entry(name, models.get(name) or _behind(table, name), compat=compat)
-        for name in dict.fromkeys(table.names())
+        for name in dict.fromkeys((*table.names(), *own_names(table, principal)))
         if may_see(table, principal, name)
     ]
 
 
+def own_names(table: RoutingTable, principal: Principal) -> Iterator[str]:
+    """What this principal calls models that are its team's alone."""
+    for name, target in principal.aliases.items():
+        model = table.snapshot.models.get(target)
+        if model is not None and principal.team_id is not None and of_team(principal.team_id) in model.access_groups:
+            yield name
+
+
 def may_see(table: RoutingTable, principal: Principal, name: str) -> bool:
     """Whether a name is in this principal's list of models: itself, or a group that the model behind it is in."""
-    if not principal.models and not principal.bounds:
-        return True
     model = table.snapshot.models.get(name) or _behind(table, name)
     return may_use(principal, name, model.access_groups if model is not None else ())
 
@@ -51,7 +57,7 @@ def _behind(table: RoutingTable, name: str) -> Model | None:
 
 def one(table: RoutingTable, principal: Principal, name: str) -> dict[str, object]:
     """Raises `ModelNotFound`, also for a model that this principal may not use."""
-    found = table.find(name)
+    found = table.find(principal.aliases.get(name, name))
     groups = found.model.access_groups
     if not may_use(principal, found.name, groups) and not may_use(principal, name, groups):
         raise ModelNotFound(f"The model `{name}` does not exist here, or this key may not use it.", param="model")
@@ -104,7 +110,8 @@ def _info(deployment: Deployment, learned: list[str]) -> dict[str, object]:
         info["unavailable"] = f"set {' or '.join(deployment.missing)}"
     if learned:
         info["learned"] = learned
-    return {"model_name": deployment.model, "litellm_params": params, "model_info": info}
+    public = deployment.info.get("team_public_model_name")
+    return {"model_name": public or deployment.model, "litellm_params": params, "model_info": info}
 
 
 def info(
@@ -115,7 +122,7 @@ def info(
     data = [
         _info(deployment, learned(deployment.id))
         for model in models
-        if not model.hidden and may_use(principal, model.name, model.access_groups)
+        if (not model.hidden or is_a_teams(model.access_groups)) and may_use(principal, model.name, model.access_groups)
         for deployment in model.deployments
         if model_id is None or deployment.id == model_id
     ]
