@@ -68,11 +68,25 @@ def test_a_failure_is_counted_with_its_attempts() -> None:
     metrics.add(_failed())
     samples = _samples(metrics)
     (failed,) = samples["litellm_proxy_failed_requests_metric_total"]
-    assert (failed.labels["exception_status"], failed.labels["exception_class"]) == ("502", "server")
+    assert (failed.labels["exception_status"], failed.labels["exception_class"]) == (
+        "502",
+        "Openai.InternalServerError",
+    )
     assert {s.labels["model_id"] for s in samples["litellm_deployment_failure_responses_total"]} == {"d1", "d2"}
     assert samples["litellm_deployment_failed_fallbacks_total"][0].value == 1
     outcomes = {(s.labels["deployment"], s.labels["reason"]): s.value for s in samples["wayport_attempts_total"]}
     assert outcomes == {("d1", "first"): 1, ("d2", "fallback"): 1}
+
+
+def test_lines_are_written_as_by_prometheus_own_client() -> None:
+    metrics = Metrics(Rules())
+    metrics.add(call_record())
+    gauge = Gauge("litellm_remaining_team_budget_metric", "x", {"team_alias": "Blue", "team": "t"}, 9.5)
+    lines = metrics.render([gauge]).decode().splitlines()
+    assert 'litellm_remaining_team_budget_metric{team="t",team_alias="Blue"} 9.5' in lines
+    (line,) = (line for line in lines if line.startswith("litellm_requests_metric_total{"))
+    names = [pair.partition("=")[0] for pair in line[line.index("{") + 1 : line.index("}")].split(",")]
+    assert (names, line.rpartition(" ")[2]) == (sorted(names), "1.0")
 
 
 def test_histograms_have_litellms_buckets_and_add_up() -> None:

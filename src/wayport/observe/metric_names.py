@@ -209,6 +209,28 @@ def _overhead_s(record: CallRecord) -> float | None:
     return max(0.0, record.overhead_ms / 1000) if record.attempts else None
 
 
+_EXCEPTIONS = {
+    "bad_request": "BadRequestError", "BadRequest": "BadRequestError", "unsupported_param": "UnsupportedParamsError",
+    "context_window": "ContextWindowExceededError", "content_policy": "ContentPolicyViolationError",
+    "authentication": "AuthenticationError", "Unauthenticated": "AuthenticationError",
+    "permission": "PermissionDeniedError", "PermissionDenied": "PermissionDeniedError",
+    "not_found": "NotFoundError", "ModelNotFound": "NotFoundError",
+    "rate_limit": "RateLimitError", "RateLimited": "RateLimitError", "quota": "RateLimitError",
+    "overloaded": "ServiceUnavailableError", "Unavailable": "ServiceUnavailableError",
+    "server": "InternalServerError", "InternalError": "InternalServerError",
+    "connect": "APIConnectionError", "cut": "APIConnectionError", "malformed": "APIError", "timeout": "Timeout",
+}  # fmt: skip
+"""what LiteLLM calls the classes of errors"""
+
+
+def exception_class(error_class: str | None, provider: str) -> str | None:
+    """As LiteLLM's dashboards know it: `Openai.RateLimitError`."""
+    if error_class is None:
+        return None
+    name = _EXCEPTIONS.get(error_class, error_class)
+    return f"{provider[:1].upper()}{provider[1:]}.{name}" if provider else name
+
+
 COUNTERS: tuple[Counter, ...] = (
     Counter(
         name="litellm_proxy_total_requests_metric",

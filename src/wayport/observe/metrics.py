@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from wayport.core.money import NANO_PER_USD
 from wayport.core.record import CallRecord
-from wayport.observe.metric_names import COUNTERS, HISTOGRAMS, Counter, Histogram
+from wayport.observe.metric_names import COUNTERS, HISTOGRAMS, Counter, Histogram, exception_class
 
 NONE = "None"
 """what LiteLLM's dashboards expect where a label has no value"""
@@ -94,7 +94,7 @@ class Metrics:
                 "model_id": attempt.deployment,
                 "api_provider": attempt.provider,
                 "litellm_model_name": attempt.model,
-                "exception_class": attempt.error_class or NONE,
+                "exception_class": exception_class(attempt.error_class, attempt.provider) or NONE,
                 "exception_status": str(attempt.status or NONE),
                 "reason": attempt.reason or "first",
                 "outcome": "failure" if attempt.error_class is not None else "success",
@@ -200,7 +200,7 @@ def labels_of(record: CallRecord, rules: Rules) -> dict[str, str]:
         "route": record.route or NONE,
         "status_code": str(record.http_status),
         "exception_status": str(record.http_status) if failed else NONE,
-        "exception_class": record.error_class or NONE,
+        "exception_class": exception_class(record.error_class, record.provider) or NONE,
         "service_tier": record.service_tier or NONE,
         "client_ip": (record.client_address or NONE) if rules.client_ip else NONE,
         "user_agent": (record.agent or NONE) if rules.user_agent else NONE,
@@ -221,9 +221,12 @@ def _histogram(histogram: Histogram, key: tuple[str, ...], buckets: _Buckets) ->
     count = 0
     for edge, hits in zip((*histogram.edges, "+Inf"), buckets.counts, strict=True):
         count += hits
-        lines.append(f"{histogram.name}_bucket{_labels((*histogram.labels, 'le'), (*key, edge))} {count}")
+        lines.append(f"{histogram.name}_bucket{_labels((*histogram.labels, 'le'), (*key, edge))} {_number(count)}")
     labels = _labels(histogram.labels, key)
-    lines += [f"{histogram.name}_count{labels} {count}", f"{histogram.name}_sum{labels} {_number(buckets.total)}"]
+    lines += [
+        f"{histogram.name}_count{labels} {_number(count)}",
+        f"{histogram.name}_sum{labels} {_number(buckets.total)}",
+    ]
     return lines
 
 
@@ -246,7 +249,9 @@ def _head(name: str, text: str, kind: str) -> list[str]:
 def _labels(names: Sequence[str], values: Sequence[str]) -> str:
     if not names:
         return ""
-    return "{" + ",".join(f'{n}="{_escaped(v)}"' for n, v in zip(names, values, strict=True)) + "}"
+    # In the order of Prometheus' own client, for those who compare lines.
+    pairs = sorted(zip(names, values, strict=True))
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs) + "}"
 
 
 def _escaped(value: str) -> str:
@@ -254,7 +259,7 @@ def _escaped(value: str) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    return repr(float(value))
 
 
 def dollars(nano_usd: int) -> float:
