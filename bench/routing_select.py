@@ -30,6 +30,12 @@ class _Asking:
         del found, kinds
         return ()
 
+    def region(self) -> str | None:
+        return None
+
+    def check_fallbacks(self, models: Sequence[str]) -> None:
+        pass
+
     def may_use(self, model: str) -> bool:
         return bool(model)
 

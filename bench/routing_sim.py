@@ -137,6 +137,12 @@ class _Asking:
         del kinds
         return (session_key(found.name, str(self._call.session)),) if self._sticky else ()
 
+    def region(self) -> str | None:
+        return None
+
+    def check_fallbacks(self, models: Sequence[str]) -> None:
+        pass
+
     def may_use(self, model: str) -> bool:
         return bool(model)
 

@@ -143,3 +143,44 @@ async def test_a_fallback_that_a_client_names_is_no_way_around_an_end_users_list
         answer = await wayport.ask(body)
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-wayport-model"] == "c"
+
+
+async def test_an_end_users_region_decides_where_its_calls_go() -> None:
+    text = "model_list:\n" + "".join(
+        f"- {{model_name: {name}, litellm_params: {{model: wayport/echo, region_name: {region}}}, "
+        f"model_info: {{id: {name}-{region}}}}}\n"
+        for name, region in (("m", "us"), ("m", "eu-west-1"), ("far", "us"))
+    )
+
+    class InEurope:
+        async def holder(self, scope: AskedFor, holder_id: str) -> Holder | None:
+            return Holder(scope=scope, id=holder_id, region="eu") if holder_id == "ann" else None
+
+    async with gateway(text) as wayport:
+        wayport.worker.holders._source = InEurope()
+        wayport.worker.authenticator.ask_about(("end_user",))
+        for _ in range(8):
+            answer = await wayport.ask({"model": "m", "messages": [{"role": "user", "content": "x"}], "user": "ann"})
+            assert answer.headers["x-litellm-model-id"] == "m-eu-west-1", answer.text
+        for name, status in (("ann", 400), ("bob", 200)):
+            body = {"model": "far", "messages": [{"role": "user", "content": "x"}], "user": name}
+            answer = await wayport.ask(body)
+            assert answer.status_code == status
+            assert ("region" in answer.text) == (name == "ann")
+
+
+async def test_litellm_refuses_fallbacks_that_a_key_may_not_use() -> None:
+    text = "model_list:\n" + "".join(
+        f"- {{model_name: {name}, litellm_params: {{model: wayport/echo}}}}\n" for name in ("m", "n")
+    )
+    async with gateway(text) as wayport:
+        narrow = wayport.keys.add("sk-limited-key-000000000000", models=("m",))
+        wide = wayport.keys.add("sk-limited-key-111111111111", models=("m", "n"))
+        for key, status in ((narrow, 403), (wide, 200)):
+            for fallback in ("n", {"model": "n", "messages": [{"role": "user", "content": "other"}]}):
+                body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "fallbacks": [fallback]}
+                answer = await wayport.ask(body, headers={"authorization": f"Bearer {key}"})
+                assert answer.status_code == status, answer.text
+        assert (await wayport.ask(body, headers={"authorization": f"Bearer {narrow}"})).json()["error"]["type"] == (
+            "key_model_access_denied"
+        )

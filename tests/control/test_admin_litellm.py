@@ -185,3 +185,26 @@ async def test_a_failed_call_is_told_of_as_litellm_does(address: Address, tmp_pa
             "llm_provider": "openai",
             "traceback": "",
         }
+
+
+async def test_the_health_of_a_key_tells_of_its_callbacks(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        plain = (await made_key(admin))["key"]
+        told = (await admin.as_key(plain, "POST", "/key/health", json={})).json()
+        assert (told["key"], told["logging_callbacks"]["status"]) == ("healthy", "healthy")
+        logging = [{"callback_name": "gcs_bucket", "callback_type": "success", "callback_vars": {}}]
+        logged = (await made_key(admin, metadata={"logging": logging}))["key"]
+        told = (await admin.as_key(logged, "POST", "/key/health", json={})).json()
+        assert (told["key"], told["logging_callbacks"]["callbacks"]) == ("unhealthy", ["gcs_bucket"])
+        assert told["logging_callbacks"]["status"] == "unhealthy"
+
+
+async def test_a_customer_has_a_region(address: Address, tmp_path: Path) -> None:
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        made = await post(admin, "/end_user/new", {"user_id": "ann", "allowed_model_region": "EU"})
+        assert made["allowed_model_region"] == "EU"
+        holder = await admin.principals.holder("end_user", "ann")
+        assert holder is not None
+        assert holder.region == "EU"
+        await post(admin, "/customer/update", {"user_id": "ann", "allowed_model_region": None})
+        assert await admin.principals.holder("end_user", "ann") is None

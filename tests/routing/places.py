@@ -43,6 +43,12 @@ class Request:
         del found, kinds
         return self._pins
 
+    def region(self) -> str | None:
+        return None
+
+    def check_fallbacks(self, models: Sequence[str]) -> None:
+        pass
+
     def may_use(self, model: str) -> bool:
         return self._models is None or model in self._models
 

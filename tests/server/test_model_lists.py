@@ -70,3 +70,21 @@ async def test_a_key_sees_its_own_models_only() -> None:
         key = wayport.keys.add("sk-of-a-user-0123456789", models=("plain",))
         answer = await wayport.http.get("/model_group/info", headers={"authorization": f"Bearer {key}"})
         assert [group["model_group"] for group in answer.json()["data"]] == ["plain"]
+
+
+async def test_access_groups_are_listed_for_who_asks_for_them() -> None:
+    text = """
+model_list:
+- {model_name: m, litellm_params: {model: openai/gpt-4o, api_key: k}, model_info: {access_groups: [beta]}}
+- {model_name: n, litellm_params: {model: openai/gpt-4o, api_key: k}}
+"""
+    async with gateway(text) as wayport:
+        assert [*await told(wayport, "/models", "id")] == ["m", "n"]
+        assert [*await told(wayport, "/models?include_model_access_groups=True", "id")] == ["m", "n", "beta"]
+        assert [*await told(wayport, "/models?only_model_access_groups=true", "id")] == ["beta"]
+        for models, listed in ((("beta",), ["beta"]), (("m",), []), (("n",), [])):
+            key = wayport.keys.add(f"sk-key-of-{'-'.join(models)}-0123456789", models=models)
+            answer = await wayport.http.get(
+                "/models?only_model_access_groups=true", headers={"authorization": f"Bearer {key}"}
+            )
+            assert [each["id"] for each in answer.json()["data"]] == listed

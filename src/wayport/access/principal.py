@@ -100,6 +100,8 @@ class Holder(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """the models that calls for it may use (end users and tags; of everyone else `Principal.bounds` says it); empty: all"""
     blocked: bool = False
     """calls for it are refused (end users; of everyone else the principal says it)"""
+    region: str | None = None
+    """where deployments must be that answer calls for it: `eu` (end users)"""
 
 
 def rates_of(

@@ -123,7 +123,10 @@ class Principals:
                 named = tuple(self._model_of(name) or name for name in row.models)
                 models = _expanded(named, {}, await groups_in(connection, set(named)), {})
         blocked = scope == "end_user" and row is not None and row.blocked
-        return holder_of(scope, holder_id, limits, calendar=self._calendar, models=models, blocked=blocked)
+        region = row.settings.get("allowed_model_region") if scope == "end_user" and row is not None else None
+        return holder_of(
+            scope, holder_id, limits, calendar=self._calendar, models=models, blocked=blocked, region=region
+        )
 
     async def _key(self, connection: AsyncConnection, wanted: str) -> tuple[Key | None, float | None]:
         """The key, and until when this hash is good for it."""

@@ -19,16 +19,17 @@ def holder_of(
     calendar: bool = False,
     models: tuple[str, ...] = (),
     blocked: bool = False,
+    region: str | None = None,
 ) -> Holder | None:
     """None: nothing binds it."""
     budgets = _budgets(limits, calendar=calendar)
     rates = _rates(limits)
     parallel = limits.get("max_parallel_requests")
-    if not (budgets or rates or models or blocked or parallel is not None):
+    if not (budgets or rates or models or blocked or region or parallel is not None):
         return None
     return Holder(
         scope=scope, id=holder_id, name=name, budgets=budgets, rates=rates, max_parallel=parallel, models=models,
-        blocked=blocked,
+        blocked=blocked, region=region,
     )  # fmt: skip
 
 

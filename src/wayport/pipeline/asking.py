@@ -6,6 +6,7 @@ from contextlib import suppress
 import msgspec
 
 from wayport.access.allow import may_use
+from wayport.access.refusals import model_denied
 from wayport.pipeline.call import Call
 from wayport.routing.affinity import prompt_key, response_key, session_key, stored_at
 from wayport.routing.needs import Needs, needs_of
@@ -52,6 +53,19 @@ class CallAsking:
         if "prompt_cache" in kinds and (key := prompt_key(found.name, call.fields)) is not None:
             keys.append(key)
         return tuple(keys)
+
+    def region(self) -> str | None:
+        """Where the end user's data may go; None: everywhere."""
+        return next((holder.region.lower() for holder in self._call.beside if holder.region is not None), None)
+
+    def check_fallbacks(self, models: Sequence[str]) -> None:
+        """Raises `PermissionDenied`: LiteLLM refuses what we pass over."""
+        call = self._call
+        if call.principal is None or call.snapshot is None or call.snapshot.compat != "litellm":
+            return
+        for model in models:
+            if not self.may_use(model):
+                raise model_denied("litellm", model, call.principal.models)
 
     def may_use(self, model: str) -> bool:
         call = self._call

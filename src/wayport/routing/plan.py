@@ -63,7 +63,13 @@ class Plan:
         wishes: Wishes = NO_WISHES,
         until_s: float | None = None,
     ) -> None:
-        """`until_s`: steady seconds at which the caller's patience ends."""
+        """`until_s`: steady seconds at which the caller's patience ends. Raises `PermissionDenied` for fallbacks of a request
+        that its key may not use, where that is the rule.
+        """
+        if wishes.fallbacks:
+            asking.check_fallbacks([link.name for link in wishes.fallbacks])
+        if (region := asking.region()) is not None:
+            wishes = replace(wishes, region=region)
         self.found = found
         """as asked"""
         self.wishes = wishes

@@ -146,7 +146,10 @@ class Router:
         if _is_googles(exchange):
             exchange.respond(200, _JSON, gemini.listing(self._worker.pipeline.table, principal))
             return
-        data = models.listing(self._worker.pipeline.table, principal)
+        groups: models.Groups = "with" if _flag(exchange, "include_model_access_groups") else "without"
+        if _flag(exchange, "only_model_access_groups"):
+            groups = "only"
+        data = models.listing(self._worker.pipeline.table, principal, groups=groups)
         exchange.respond(200, _JSON, models.encode({"object": "list", "data": data}))
 
     async def _one_model(self, exchange: Exchange, name: str) -> None:
@@ -209,6 +212,10 @@ class Router:
 def _is_googles(exchange: Exchange) -> bool:
     """Google's SDK asks for `/v1/models` as well; its headers tell it apart."""
     return exchange.header(b"x-goog-api-client") is not None or exchange.header(b"x-goog-api-key") is not None
+
+
+def _flag(exchange: Exchange, name: str) -> bool:
+    return (_query(exchange, name) or "").lower() in {"1", "true", "yes"}
 
 
 def _query(exchange: Exchange, name: str) -> str | None:

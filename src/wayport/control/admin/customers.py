@@ -36,6 +36,9 @@ class CustomerWishes(Bounded):
     allowed_models: Words | None = Field(default=None, description="The same as `models`.")
     metadata: dict[str, Any] | None = None
     blocked: bool | None = None
+    allowed_model_region: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9-]+$")] | None = Field(
+        default=None, description="Only deployments whose region begins so answer calls for it: `eu`."
+    )
 
 
 class NewCustomer(CustomerWishes):

@@ -172,12 +172,11 @@ def _looking(router: APIRouter, parts: Parts) -> None:
         key = secret.reveal()
         return {"key": key, "token": hash_of(key), "old_key_valid_until": iso(until_s)}
 
-    @router.post("/key/health", summary="Whether the key of this call works")
-    async def health(_: anyone) -> dict[str, Any]:
-        return {
-            "key": "healthy",
-            "logging_callbacks": {"callbacks": [], "status": "healthy", "details": "No logger is set for this key."},
-        }
+    @router.post("/key/health", summary="Whether the key of this call works, and what it says of callbacks")
+    async def health(caller: anyone) -> dict[str, Any]:
+        key = await parts.keys.find(caller.key_hash) if caller.key_hash is not None else None
+        logging = _logging_of(key)
+        return {"key": "healthy" if logging["status"] == "healthy" else "unhealthy", "logging_callbacks": logging}
 
 
 def _changing(router: APIRouter, parts: Parts) -> None:
@@ -329,6 +328,16 @@ def _replacing(router: APIRouter, parts: Parts) -> None:
 
 def _shown(key: Key, parts: Parts) -> dict[str, Any]:
     return shape(key, parts.clock.now_s(), calendar=parts.calendar)
+
+
+def _logging_of(key: Key | None) -> dict[str, Any]:
+    """A key's own callbacks, which LiteLLM's clients write into its metadata: nothing is sent to them."""
+    told = key.metadata.get("logging") if key is not None else None
+    names = [each.get("callback_name") for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    if not names:
+        return {"callbacks": [], "status": "healthy", "details": "No logger is set for this key."}
+    details = "Callbacks of single keys are not called here: name them in the configuration, for all calls."
+    return {"callbacks": names, "status": "unhealthy", "details": details}
 
 
 def _info(key: Key, caller: Principal, parts: Parts) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import to_builtins
 
+from wayport import __version__
 from wayport.access.principal import Principal
 from wayport.control.admin import provider_budgets
 from wayport.control.admin.parts import Parts, sees_all
@@ -42,6 +43,8 @@ def routes(parts: Parts) -> APIRouter:
         callbacks = parts.observing.callbacks if parts.observing is not None else []
         return {
             "status": "healthy",
+            "litellm_version": __version__,
+            "wayport_version": __version__,
             "db": "connected" if database.status == "connected" else "Not connected",
             "database": {"status": database.status, "since": iso(database.since_s), "error": database.error},
             "journal": to_builtins(parts.drain.state) | {"backlog_bytes": parts.drain.backlog_bytes()},

@@ -1,6 +1,7 @@
 """What models there are: OpenAI's list, and LiteLLM's /model/info. Answered from the snapshot, without the control process."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 import msgspec
 
@@ -23,15 +24,34 @@ def entry(name: str, model: Model | None, *, compat: bool) -> dict[str, object]:
     return shown if compat or model is None else {**shown, **listed(model)}
 
 
-def listing(table: RoutingTable, principal: Principal) -> list[dict[str, object]]:
-    """The models that this principal may use."""
+Groups = Literal["without", "with", "only"]
+
+
+def listing(table: RoutingTable, principal: Principal, *, groups: Groups = "without") -> list[dict[str, object]]:
+    """The models that this principal may use, and the configuration's access groups that they are in, if asked for."""
     compat = table.snapshot.compat == "litellm"
     models = table.snapshot.models
-    return [
+    names = dict.fromkeys((*table.names(), *own_names(table, principal))) if groups != "only" else {}
+    found = [
         entry(name, models.get(name) or _behind(table, name), compat=compat)
-        for name in dict.fromkeys((*table.names(), *own_names(table, principal)))
+        for name in names
         if may_see(table, principal, name)
     ]
+    if groups != "without":
+        found += [entry(name, None, compat=compat) for name in _groups(table, principal)]
+    return found
+
+
+def _groups(table: RoutingTable, principal: Principal) -> Iterable[str]:
+    """Access groups of the models that this principal may use."""
+    snapshot = table.snapshot
+    return dict.fromkeys(
+        group
+        for model in (*snapshot.models.values(), *snapshot.wildcards)
+        if not model.hidden and may_use(principal, model.name, model.access_groups)
+        for group in model.access_groups
+        if not principal.models or group in principal.models
+    )
 
 
 def own_names(table: RoutingTable, principal: Principal) -> Iterator[str]:
