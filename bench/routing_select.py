@@ -43,14 +43,25 @@ class _Asking:
 class Choice:
     """A model of so many deployments; each call of it plans one request and chooses its first deployment."""
 
-    def __init__(self, deployments: int, strategy: str, *, rpm: int | None = None, resting: int = 0) -> None:
+    def __init__(
+        self, deployments: int, strategy: str, *, rpm: int | None = None, tpm: int | None = None, resting: int = 0
+    ) -> None:
         self.routing = Routing(random=Random(1))
         members = tuple(
             Deployment(
-                id=str(n), model="m", provider="p", upstream_model=str(n), base_url="http://x", order=n % 3, rpm=rpm
+                id=str(n),
+                model="m",
+                provider="p",
+                upstream_model=str(n),
+                base_url="http://x",
+                order=n % 3,
+                rpm=rpm,
+                tpm=tpm,
             )
             if strategy == "priority"
-            else Deployment(id=str(n), model="m", provider="p", upstream_model=str(n), base_url="http://x", rpm=rpm)
+            else Deployment(
+                id=str(n), model="m", provider="p", upstream_model=str(n), base_url="http://x", rpm=rpm, tpm=tpm
+            )
             for n in range(deployments)
         )
         self._table = RoutingTable(Snapshot(models={"m": Model(name="m", deployments=members, strategy=strategy)}))
@@ -93,6 +104,7 @@ def main() -> int:
         ("one deployment", Choice(1, "power-of-two"), 20_000),
         ("three, power-of-two", Choice(3, "power-of-two"), 10_000),
         *((f"1,000, {name}", Choice(1000, name), 300) for name in MAKERS),
+        ("1,000, usage-based, with rpm and tpm", Choice(1000, "usage-based-routing", rpm=10**6, tpm=10**8), 300),
         ("1,000, power-of-two, with rpm", Choice(1000, "power-of-two", rpm=10**9), 300),
         ("1,000, power-of-two, 300 left alone", Choice(1000, "power-of-two", resting=300), 300),
     ]

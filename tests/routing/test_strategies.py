@@ -1,6 +1,7 @@
 """Who is chosen, by which strategy. Deterministic under the injected random source and clock."""
 
 from collections import Counter
+from random import Random
 from typing import Any
 
 import pytest
@@ -8,9 +9,12 @@ from tests.routing.places import Place, Request, deployment, fault
 
 from wayport.core.price import Price, Rates
 from wayport.core.strategy import StrategyArgs
+from wayport.routing.group import Group
+from wayport.routing.live import LiveStates
 from wayport.routing.needs import Needs
 from wayport.routing.snapshot import Model, RouterPolicy
 from wayport.routing.strategies import MAKERS, SHORT, known
+from wayport.routing.strategies.strategy import lowest
 from wayport.routing.wishes import Wishes
 
 
@@ -201,3 +205,13 @@ def test_fewer_samples_follow_sooner() -> None:
         answer(here, "a", 10.0)
         answer(here, "a", 1.0)
         assert here.lives.of("a").token_s == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("equal", [range(5, 6), range(3), range(7, 100, 40), range(0, 100, 3), range(100)])
+def test_chance_decides_alike_between_equals_however_many_they_are(equal: range) -> None:
+    lives, random = LiveStates(), Random(2)
+    able = Group(Model(name="m"), tuple(deployment(str(number)) for number in range(100)), lives).able
+    scores = [0 if number in equal else 1 for number in range(100)]
+    times = Counter(int(lowest(able, scores, random).id) for _ in range(200 * len(equal)))
+    assert times.keys() == set(equal)
+    assert all(120 < count < 290 for count in times.values())

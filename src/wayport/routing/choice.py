@@ -214,7 +214,7 @@ class Chooser:
         """Those that may be called at this moment."""
         if group.limited and able:
             before = able
-            able = filters.by_limits(able, at_s, choice.removed, sure=sure)
+            able = filters.by_limits(able, group, at_s, choice.removed, sure=sure)
             if not able:
                 choice.full_for_s = min(candidate.live.minute_ends_s(at_s) for candidate in before)
         if self.health.quiet or not able:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from wayport.routing.group import Candidate
+from wayport.routing.group import Candidate, Group
 from wayport.routing.health import Blocked, Health
 from wayport.routing.needs import Needs, lacks
 from wayport.routing.snapshot import Deployment
@@ -85,10 +85,18 @@ def priced(able: Sequence[Candidate], removed: Removed) -> list[Candidate]:
     return kept
 
 
-def by_limits(able: Sequence[Candidate], now_s: float, removed: Removed, *, sure: bool = False) -> list[Candidate]:
+def by_limits(
+    able: Sequence[Candidate], group: Group, now_s: float, removed: Removed, *, sure: bool = False
+) -> Sequence[Candidate]:
     """`sure`: a slot that would have to be leased first does not count, and is wished for."""
-    kept = []
-    for candidate in able:
+    # One look at all of them for each kind of limit that there is; nearly always nobody is found.
+    suspects = []
+    if group.counted:
+        suspects = [c for c in able if (x := c.live).requests >= c.most_requests or x.tokens >= c.most_tokens]
+    if group.parallel:
+        suspects += [c for c in able if (x := c.live).in_flight >= c.most_calls or x.slots is not None]
+    full: set[str] = set()
+    for candidate in suspects:
         deployment, live = candidate.deployment, candidate.live
         most = deployment.max_parallel
         if most is not None and live.in_flight >= most:
@@ -102,8 +110,9 @@ def by_limits(able: Sequence[Candidate], now_s: float, removed: Removed, *, sure
         elif deployment.tpm is not None and live.tokens >= deployment.tpm and live.tokens_now(now_s):
             removed[deployment.id] = f"tpm: {deployment.tpm} tokens in this minute"
         else:
-            kept.append(candidate)
-    return kept
+            continue
+        full.add(deployment.id)
+    return [candidate for candidate in able if candidate.id not in full] if full else able
 
 
 class Healthy(Struct):
@@ -114,11 +123,11 @@ class Healthy(Struct):
 
 
 def by_health(able: Sequence[Candidate], health: Health, now_s: float, removed: Removed) -> Healthy:
-    rests, suspects = health.rests, health.suspects()
-    if suspects is None:
+    rests, resting = health.rests, health.resting(now_s, at_most=len(able))
+    if resting is None:
         free = [c for c in able if not rests(c.deployment, now_s)]
     else:
-        free = [c for c in able if c.deployment.id not in suspects or not rests(c.deployment, now_s)]
+        free = [c for c in able if c.id not in resting]
     found = Healthy(free, [], None)
     if len(found.ready) == len(able):
         return found

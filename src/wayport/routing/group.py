@@ -8,6 +8,9 @@ from wayport.routing.live import Live, LiveStates
 from wayport.routing.snapshot import Deployment, Model
 
 _TRUE = b"true"
+_NO_LIMIT = (1 << 30) - 1
+"""small enough to be compared fast; what comes to it is looked at closely"""
+WHOLE_SHARE = 10**12
 AUTO = "auto"
 """the name under which a client leaves the choice of the model to us"""
 
@@ -15,24 +18,33 @@ AUTO = "auto"
 class Candidate:
     """A deployment that could be called, with its live state."""
 
-    __slots__ = ("deployment", "live", "of_request", "of_token", "order", "price", "share")
+    __slots__ = (
+        "deployment", "id", "live", "most_calls", "most_requests", "most_tokens", "of_request", "of_token", "order", "price",
+        "share",
+    )  # fmt: skip
 
     def __init__(self, deployment: Deployment, live: Live, share: float) -> None:
         self.deployment = deployment
+        self.id = deployment.id
         self.live = live
+        self.most_calls = _NO_LIMIT if deployment.max_parallel is None else deployment.max_parallel
+        self.most_requests = _NO_LIMIT if deployment.rpm is None else deployment.rpm
+        self.most_tokens = _NO_LIMIT if deployment.tpm is None else deployment.tpm
         self.order = deployment.order or 0
         self.share = share
         """of the calls that a shuffle gives it"""
         self.price = price_of(deployment)
-        # Without any limit: far below any share of one, and still in order of use.
+        # Without any limit: far below any share of one, and still in order of use. Whole numbers are multiplied faster.
         limited = bool(deployment.rpm or deployment.tpm)
-        self.of_request = 1 / deployment.rpm if deployment.rpm else 0.0 if limited else 1e-12
-        """the share of its limit that one request is, and one token"""
-        self.of_token = 1 / deployment.tpm if deployment.tpm else 0.0 if limited else 1e-12
+        self.of_request = WHOLE_SHARE // deployment.rpm if deployment.rpm else 0 if limited else 1
+        """the share of its limit that one request is, and one token, in parts of WHOLE_SHARE"""
+        self.of_token = WHOLE_SHARE // deployment.tpm if deployment.tpm else 0 if limited else 1
 
 
 class Group:
-    __slots__ = ("able", "cumulative", "limited", "lives", "model", "orders", "single", "tagged", "windows")
+    __slots__ = (
+        "able", "counted", "cumulative", "limited", "lives", "model", "orders", "parallel", "single", "tagged", "windows",
+    )  # fmt: skip
 
     def __init__(self, model: Model, deployments: tuple[Deployment, ...], lives: LiveStates) -> None:
         able = [deployment for deployment in deployments if not deployment.missing]
@@ -46,7 +58,9 @@ class Group:
             for candidate in self.able:
                 candidate.live.alpha = 2 / (samples + 1)
         self.cumulative = list(accumulate(candidate.share for candidate in self.able))
-        self.limited = any(d.rpm is not None or d.tpm is not None or d.max_parallel is not None for d in able)
+        self.counted = any(d.rpm is not None or d.tpm is not None for d in able)
+        self.parallel = any(d.max_parallel is not None for d in able)
+        self.limited = self.counted or self.parallel
         for candidate in self.able:
             if candidate.deployment.max_parallel is not None:
                 candidate.live.slots = lives.slots_of(candidate.deployment)

@@ -129,9 +129,17 @@ class Health:
         return not (self._deployments or self._credentials or self._models or self.shut)
 
     # ------------------------------------------------------------------------------------------------------ asking
-    def suspects(self) -> Collection[str] | None:
-        """Ids outside of which nobody is left alone; None: each must be asked for, as credentials or models are."""
-        return None if self._credentials or self._models or self.shut else self._deployments.keys()
+    def resting(self, now_s: float, *, at_most: int) -> Collection[str] | None:
+        """Ids of all that are left alone now; None: each must be asked for, as credentials or models are, or as there are
+        more than `at_most` to be looked at.
+        """
+        if self._credentials or self._models or self.shut or len(self._deployments) > at_most:
+            return None
+        return {
+            name
+            for name, breaker in self._deployments.items()
+            if breaker.until_s > now_s or (breaker.open and breaker.probe_until_s > now_s)
+        }
 
     def rests(self, deployment: Deployment, now_s: float) -> bool:
         """Whether it is left alone now: `blocked`, cheaper, for groups of a thousand."""

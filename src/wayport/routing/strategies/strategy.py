@@ -14,6 +14,9 @@ from wayport.core.strategy import PLAIN, StrategyArgs
 from wayport.routing.group import Candidate
 from wayport.routing.needs import Needs
 
+_RARE = 16
+"""one in so many is looked for in order rather than by chance"""
+
 
 class View(Struct, frozen=True):
     """What is known at the moment of a choice."""
@@ -39,14 +42,27 @@ class Strategy(Protocol):
         ...
 
 
-def lowest(able: Sequence[Candidate], scores: list[float], random: Random) -> Candidate:
+def lowest(able: Sequence[Candidate], scores: Sequence[float], random: Random) -> Candidate:
     """The best; chance decides between equals, or all calls of a quiet moment would meet at one place."""
     best = min(scores)
-    equal = [candidate for candidate, score in zip(able, scores, strict=True) if score == best]
-    return equal[0] if len(equal) == 1 else random.choice(equal)
+    count = scores.count(best)
+    if count == len(able):
+        return random.choice(able)
+    at = scores.index(best)
+    if count == 1:
+        return able[at]
+    # Both ways all equals are as likely, and neither lists them.
+    places = range(len(scores))
+    if count * _RARE > len(scores):
+        while scores[at := random.choice(places)] != best:
+            pass
+        return able[at]
+    for _ in range(random.choice(range(count))):
+        at = scores.index(best, at + 1)
+    return able[at]
 
 
 def running(able: Sequence[Candidate], view: View) -> Sequence[float]:
     """The running sum of the shares; all alike where those that have one may not be called now."""
-    sums = view.cumulative or list(accumulate(candidate.share for candidate in able))
+    sums = view.cumulative or list(accumulate([candidate.share for candidate in able]))
     return sums if sums[-1] > 0 else range(1, len(able) + 1)
