@@ -165,13 +165,13 @@ async def test_a_worker_whose_line_never_ends_leaves_the_other_its_turns() -> No
 
 
 async def test_slots_of_a_worker_that_has_gone_are_for_those_who_wait() -> None:
-    async with pair() as (opener, (one, two), _, links):
+    async with pair() as (opener, (one, two), (left, _), links):
         first = asking(one, "0")
         await until_asked(opener, 1)
         second = asking(two, "1")
         await until_waiting(two, 1)
-        while not two.worker.routing.lines.count:
-            await asyncio.sleep(0)
+        # What it says from now on nobody hears.
+        left.away = True
         del links.recalls["a"]
         links.lessor.gone("a")
         await until_asked(opener, 2)
