@@ -1,7 +1,10 @@
-"""What one worker learns of a deployment the others know soon: workers of one node, and nodes that share a Redis."""
+"""What one worker learns of a deployment the others know soon: workers of one node, and nodes that share Redis or
+PostgreSQL.
+"""
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -140,3 +143,28 @@ async def test_nodes_know_of_each_others_failures_and_calls_and_do_without_redis
         assert (await ask(two, "n")).status_code == 200
         asked = [received.json()["model"] for received in upstream.requests]
         assert (asked.count("a"), asked.count("d")) == (1, 1)
+
+
+@pytest.mark.timeout(90)
+async def test_nodes_that_share_postgresql_alone_know_of_each_others_failures_and_calls(
+    tmp_path: Path, postgresql: str
+) -> None:
+    environ = {"DATABASE_URL": postgresql}
+    async with Upstream(by(script)) as upstream, AsyncExitStack() as stack:
+        one, two = [
+            await stack.enter_async_context(node(tmp_path / name, upstream, environ=environ)) for name in ("one", "two")
+        ]
+        assert (await ask(one)).status_code == 200
+        began_s = time.monotonic()
+        await until(lambda: told(two, "m", "left alone"))
+        assert time.monotonic() - began_s < 2
+        for _ in range(3):
+            assert (await ask(one, "few")).status_code == 200
+        await until(lambda: told(two, "few", "rpm: 3 requests"))
+        assert (await ask(two, "few")).status_code == 429
+        # Who comes later hears of what it has missed.
+        three = await stack.enter_async_context(node(tmp_path / "three", upstream, environ=environ))
+        await until(lambda: told(three, "m", "left alone"))
+        assert [(await ask(each)).status_code for each in (two, three)] == [200, 200]
+        asked = [received.json()["model"] for received in upstream.requests]
+        assert asked.count("a") == 1

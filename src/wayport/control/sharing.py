@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import func, select
 
 from wayport.config.settings import Settings
+from wayport.control.hearsay import Hearsay
 from wayport.control.leases import Lessor
 from wayport.control.protocol import Hello
 from wayport.control.rumours import Rumours
@@ -114,6 +115,16 @@ class Sharing:
             )
             say = self._channel.say
             server.pass_news_to(lambda news: say(_encode(news)))
+        self._hearsay: Hearsay | None = None
+        if self._channel is None and self._bus is not None:
+            self._hearsay = Hearsay(
+                clock=clock,
+                say=self._bus.whisper,
+                hear=server.tell_news,
+                known=server.rumours.known,
+                others=lambda: self.shared is not None and bool(self.shared.others),
+            )
+            server.pass_news_to(self._hearsay.tell)
 
     # ------------------------------------------------------------------------------------------------ other nodes
     def invalidate(self, hashes: Sequence[str] | None) -> None:
@@ -151,6 +162,11 @@ class Sharing:
             await saying
 
     def _hear(self, news: "Change") -> None:
+        if self._hearsay is not None:
+            if not news.node:
+                self._hearsay.connected()
+            if news.routing:
+                self._hearsay.heard(news.routing)
         if news.everything:
             self._server.invalidate(None)
             self._on_everything()
@@ -182,6 +198,8 @@ class Sharing:
         self._tasks.start(self.lessor.run(), name="leases")
         if self._bus is not None:
             self._tasks.start(self._bus.run(), name="bus")
+        if self._hearsay is not None:
+            self._tasks.start(self._hearsay.run(), name="hearsay")
         if self._channel is not None:
             self._tasks.start(self._channel.run(), name="channel")
         if self.shared is not None:

@@ -96,7 +96,7 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             worker.health, worker.routing.lives, worker.routing.affinity, clock=clock, tell=control.tell_news
         )
         tasks.start(control.run(), name="control")
-        if settings.server.workers > 1 or settings.storage.redis_url is not None:
+        if settings.several:
             tasks.start(gossip.run(), name="gossip")
         doing = tell(control.tell_vitals, lambda: _vitals(worker, spool, given.worker), clock=clock)
         tasks.start(doing, name="vitals")

@@ -1,4 +1,6 @@
-"""What nodes tell each other at once, through PostgreSQL's LISTEN/NOTIFY: keys that changed, limits that somebody needs."""
+"""What nodes tell each other at once, through PostgreSQL's LISTEN/NOTIFY: keys that changed, limits that somebody needs,
+and without Redis what is known of deployments.
+"""
 
 import asyncio
 import logging
@@ -33,6 +35,8 @@ class News(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """a counter (with its window) of which another node needs what lies idle"""
     held: int | None = None
     """slots of it that this node has"""
+    routing: bytes = b""
+    """what is known of deployments, for those who share no Redis"""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -93,17 +97,26 @@ class Bus:
         for message in messages:
             await self._send(_encode(message).decode())
 
+    async def whisper(self, routing: bytes) -> bool:
+        """To all other nodes, if we are connected; nothing depends on it. `routing` is at most 5,500 bytes long."""
+        return await self._sent(_encode(News(node=self._node, routing=routing)).decode())
+
     async def _send(self, payload: str) -> None:
-        if (connection := self._connection) is not None:
-            try:
-                async with self._busy:
-                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload, timeout=_SEND_S)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.info("not talking to other nodes", extra={"error": self._address.masked(str(error))[:200]})
-            else:
-                return
-        # Where the database itself can be reached, what is to be told is told.
-        await self._otherwise(payload)
+        if not await self._sent(payload):
+            # Where the database itself can be reached, what is to be told is told.
+            await self._otherwise(payload)
+
+    async def _sent(self, payload: str) -> bool:
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            async with self._busy:
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload, timeout=_SEND_S)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.info("not talking to other nodes", extra={"error": self._address.masked(str(error))[:200]})
+            return False
+        return True
 
     async def _listen(self) -> None:
         connection = await asyncpg.connect(

@@ -31,6 +31,11 @@ class PostgresCounters:
         self._node = node
         self._nodes = Nodes(database, node=node, clock=clock)
 
+    @property
+    def others(self) -> list[str]:
+        """Nodes that live, as far as is known."""
+        return self._nodes.others
+
     async def claim(self, holder: str, claim: Claim, *, spent: Mapping[str, int]) -> Grant:
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._database.write() as connection:

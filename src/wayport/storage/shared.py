@@ -12,6 +12,11 @@ Restate = Callable[[], Awaitable[None]]
 
 
 class SharedCounters(Shared, Protocol):
+    @property
+    def others(self) -> list[str]:
+        """Nodes that live, as far as is known."""
+        ...
+
     async def run(self, restate: Restate) -> None:
         """Says that this node lives, and registers what it holds whenever the store has forgotten. Never ends."""
         ...
