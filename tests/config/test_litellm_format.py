@@ -448,3 +448,47 @@ general_settings: {master_key: sk-long-enough-for-anyone, global_max_parallel_re
 def test_traces_go_upstream_where_litellms_flag_says_so(load_text: Load, flag: str, propagate: str) -> None:
     more = f"litellm_settings: {{forward_traceparent_to_llm_provider: {flag}}}\n" if flag else ""
     assert load_text(entry("model: openai/a", more)).tracing.propagate == propagate
+
+
+def test_what_is_made_over_http_gets_what_litellms_settings_say(load_text: Load) -> None:
+    text = """
+litellm_settings:
+  default_key_generate_params: {max_budget: 1.5, duration: 30d, models: [a], metadata: {from: config}, odd: 1}
+  upperbound_key_generate_params: {max_budget: 10, budget_duration: 30d, tpm_limit: 1000}
+  default_internal_user_params: {user_role: internal_user, models: [a], teams: [blue, red]}
+  max_internal_user_budget: 4
+  internal_user_budget_duration: 7d
+  default_team_params: {rpm_limit: 5, team_member_permissions: [/key/info]}
+  default_team_settings: [{team_id: t, max_budget: 7, success_callback: [langfuse]}]
+general_settings: {disable_auto_add_proxy_admin_to_teams: true}
+"""
+    settings = load_text(text)
+    made = settings.management
+    assert made.for_keys == {"max_budget": 1.5, "duration": "30d", "models": ["a"], "metadata": {"from": "config"}}
+    assert made.most_for_keys == {"max_budget": 10.0, "budget_duration": "30d", "tpm_limit": 1000}
+    assert made.for_users == {
+        "user_role": "internal_user", "models": ["a"], "teams": [{"team_id": "blue"}, {"team_id": "red"}],
+    }  # fmt: skip
+    assert made.for_internal_users == {"max_budget": 4.0, "budget_duration": "7d"}
+    assert made.for_teams == {"rpm_limit": 5, "team_member_permissions": ["/key/info"], "max_budget": 7.0}
+    assert not made.creator_joins
+    assert all(any(name in warning for warning in settings.warnings) for name in ("odd", "success_callback"))
+    with_roles = "litellm_settings: {default_internal_user_params: {teams: [{team_id: a, max_budget_in_team: 2}]}}"
+    assert load_text(with_roles).management.for_users["teams"] == [{"team_id": "a", "max_budget_in_team": 2.0}]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        "default_key_generate_params: {max_budget: much}",
+        "upperbound_key_generate_params: {duration: forever}",
+        "default_internal_user_params: {user_role: king}",
+        "default_internal_user_params: {teams: [{user_role: admin}]}",
+        "default_internal_user_params: {teams: [{team_id: a, user_role: king}]}",
+        "internal_user_budget_duration: often",
+        "default_team_params: {max_budget: 1e12}",
+    ],
+)
+def test_what_cannot_be_given_is_an_error(load_text: Load, params: str) -> None:
+    with pytest.raises(ConfigError):
+        load_text(f"litellm_settings: {{{params}}}")

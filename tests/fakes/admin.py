@@ -19,7 +19,7 @@ from wayport.access.principals import Principals
 from wayport.access.refusals import Compat
 from wayport.access.rotation import Rotations
 from wayport.config.load import Options, load
-from wayport.config.settings import ModelSettings
+from wayport.config.settings import ManagementSettings, ModelSettings
 from wayport.control.admin.app import build_app
 from wayport.control.admin.model_parts import ModelParts
 from wayport.control.admin.parts import Callers, Parts
@@ -65,6 +65,7 @@ async def admin_app(
     keyless: bool = False,
     models: Sequence[ModelSettings] = (),
     prices: Mapping[str, Price] | None = None,
+    management: ManagementSettings | None = None,
 ) -> AsyncIterator[Admin]:
     clock = ManualClock()
     async with opened(address, clock) as database, Tasks() as tasks:
@@ -92,7 +93,9 @@ async def admin_app(
         source = ModelSource(stored, credentials)
         rotations = Rotations(database, keys, cipher, clock=clock)
         base = load(Options(data_dir=str(tmp_path)), {"WAYPORT_MASTER_KEY": MASTER})
-        base = msgspec.structs.replace(base, models=(*base.models, *models))
+        base = msgspec.structs.replace(
+            base, models=(*base.models, *models), management=management or ManagementSettings()
+        )
         settings_now, snapshot_now = base, build(base)
 
         async def reload() -> str | None:

@@ -10,6 +10,7 @@ from msgspec import structs
 from wayport.config.clients import EVERYTHING
 from wayport.config.document import Document, read_document
 from wayport.config.fields import Fields
+from wayport.config.litellm_management import managed
 from wayport.config.litellm_models import ModelList, allowed_fails, budget_of, known_keys, tls_settings
 from wayport.config.litellm_observing import litellms
 from wayport.config.observing import TracingSettings
@@ -170,6 +171,7 @@ class _File:
             retention=retention,
             alerts=alerts,
             limits=self._holder_limits(),
+            management=managed(self.library, self.general),
             compat="litellm",
             response_model="requested",
             drop_params=True if drop is None else drop,

@@ -138,6 +138,21 @@ class LimitSettings(Struct, kw_only=True, frozen=True):
     """for tags that have none of their own"""
 
 
+class ManagementSettings(Struct, kw_only=True, frozen=True):
+    """Of what is made over HTTP; in the words of the requests that make it."""
+
+    for_keys: dict[str, Any] = field(default_factory=dict)
+    """what a new key gets that says nothing of it"""
+    most_for_keys: dict[str, Any] = field(default_factory=dict)
+    """what any key may have at most"""
+    for_users: dict[str, Any] = field(default_factory=dict)
+    for_internal_users: dict[str, Any] = field(default_factory=dict)
+    """what those among them get, too, who are `internal_user`"""
+    for_teams: dict[str, Any] = field(default_factory=dict)
+    creator_joins: bool = True
+    """with LiteLLM's configuration: an administrator who makes a team becomes its admin"""
+
+
 class ResponsesSettings(Struct, kw_only=True, frozen=True):
     keep_days: float = 30.0
     """0: nothing is kept"""
@@ -383,6 +398,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
     responses: ResponsesSettings = ResponsesSettings()
+    management: ManagementSettings = ManagementSettings()
     providers: dict[str, ProviderSettings] = field(default_factory=dict)
     models: tuple[ModelSettings, ...] = ()
     aliases: dict[str, AliasSettings] = field(default_factory=dict)

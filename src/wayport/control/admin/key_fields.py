@@ -50,7 +50,7 @@ _ROTATION = frozenset({"auto_rotate", "rotation_interval", "grace_period"})
 
 # They do something at once and are not kept.
 _PASSING = ("key", "key_type", "duration", "send_invite_email", "new_key")
-_FOR_GOOD = "-1"
+FOR_GOOD = "-1"
 
 KeyType = Literal["default", "llm_api", "management", "read_only"]
 
@@ -135,7 +135,7 @@ def given_of(given: Given, now_s: float, *, before: Key | None = None) -> Given:
     found = {name: value for name, value in given.items() if name not in _PASSING}
     if "duration" in given:
         duration = given["duration"]
-        found["expires_s"] = None if duration in (None, "", _FOR_GOOD) else after(now_s, duration)
+        found["expires_s"] = None if duration in (None, "", FOR_GOOD) else after(now_s, duration)
     if _ROTATION & given.keys():
         known, due_s = (before.settings, before.rotates_s) if before is not None else ({}, None)
         found["rotates_s"] = next_rotation_s(found, known, now_s, due_s=due_s)

@@ -9,6 +9,7 @@ from wayport.access.principal import Principal
 from wayport.access.rotation import rotated
 from wayport.access.rows import Patch
 from wayport.control.admin import key_rules as rules
+from wayport.control.admin.defaults import for_changed_key, for_new_key
 from wayport.control.admin.fields import ResetSpend, patch_of, spend_as
 from wayport.control.admin.key_fields import (
     COLUMNS,
@@ -48,6 +49,7 @@ def _making(router: APIRouter, parts: Parts) -> None:
 
     async def make(body: GenerateKey, caller: Principal, route: str) -> dict[str, Any]:
         standing = await stores.standing(caller)
+        body = for_new_key(body, parts)
         fields = fields_of(body, parts.clock.now_s())
         fields = await rules.owner_of_new(standing, fields, parts, route)
         chosen = Secret(body.key) if body.key is not None else None
@@ -187,7 +189,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         name = given.pop("key")
         standing = await stores.standing(caller)
         found = await rules.changeable(standing, hash_of(name), parts, route, name=name)
-        given = given_of(given, parts.clock.now_s(), before=found)
+        given = given_of(for_changed_key(given, parts), parts.clock.now_s(), before=found)
         await rules.check_change(standing, found, given, parts)
         spent = given.pop("spend", None)
         patch = patch_of(given, COLUMNS, parts.clock.now_s(), before=found.limits)
@@ -268,7 +270,7 @@ def _replacing(router: APIRouter, parts: Parts) -> None:
         standing = await stores.standing(caller)
         found = await rules.changeable(standing, hash_of(name), parts, "/key/regenerate", name=name)
         now_s = parts.clock.now_s()
-        told = body.given()
+        told = for_changed_key(body.given(), parts)
         grace_s = rules.grace_s(told.pop("grace_period", None), now_s)
         given = given_of(told, now_s, before=found)
         given.pop("spend", None)

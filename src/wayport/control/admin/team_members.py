@@ -9,9 +9,10 @@ from wayport.access import refusals
 from wayport.access.members import Member
 from wayport.access.principal import Principal
 from wayport.access.roles import Standing
-from wayport.access.rows import Conflict, Patch
+from wayport.access.rows import Conflict
 from wayport.access.teams import Team
 from wayport.control.admin import changes
+from wayport.control.admin.defaults import for_new_user
 from wayport.control.admin.fields import ResetSpend, spend_as
 from wayport.control.admin.parts import Parts, sees_all
 from wayport.control.admin.stores import name_of
@@ -28,7 +29,7 @@ from wayport.control.admin.team_fields import (
     show_membership,
     show_team,
 )
-from wayport.control.admin.users import show_users
+from wayport.control.admin.users import patch_of_user, show_users
 from wayport.control.admin.words import usd
 from wayport.core.errors import BadRequest, WayportError
 from wayport.core.ids import uuid7
@@ -47,9 +48,9 @@ async def people_of(people: Sequence[TeamMember], parts: Parts, *, by: str) -> l
             user = await users.by_email(person.user_email)
         if user is None:
             new_id = person.user_id or uuid7()
-            columns = {"email": person.user_email} if person.user_email else {}
+            given = for_new_user({"user_email": person.user_email} if person.user_email else {}, parts)
             try:
-                user = await users.add(new_id, Patch(columns=columns), by=by)
+                user = await users.add(new_id, patch_of_user(given, parts.clock.now_s()), by=by)
             except Conflict:
                 # Another request made it at the same moment, or the address is somebody else's.
                 user = await users.find(new_id)

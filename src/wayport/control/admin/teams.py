@@ -13,6 +13,7 @@ from wayport.access.roles import MEMBER_ROUTES, NOBODYS_USER, Standing
 from wayport.access.rows import Patch
 from wayport.access.teams import Team
 from wayport.control.admin import changes
+from wayport.control.admin.defaults import for_new_team
 from wayport.control.admin.fields import Given, merge_patched, patch_of, with_tags
 from wayport.control.admin.key_fields import shape as key_shape
 from wayport.control.admin.parts import Parts, sees_all
@@ -83,6 +84,7 @@ def _making(router: APIRouter, parts: Parts) -> None:
     @router.post("/team/new", summary="Make a team")
     async def new(body: NewTeam, caller: anyone) -> dict[str, Any]:
         standing = await stores.standing(caller)
+        body = NewTeam.model_validate(for_new_team(body.given(), parts))
         if not standing.manages_all:
             if not standing.led_organization_ids:
                 raise refusals.admins_only(parts.compat, "/team/new")
@@ -97,7 +99,7 @@ def _making(router: APIRouter, parts: Parts) -> None:
             *(TeamMember(user_id=user_id, role="admin") for user_id in body.admins or ()),
         ]
         creator = standing.user_id
-        if parts.compat == "litellm" and standing.manages_all:
+        if parts.compat == "litellm" and standing.manages_all and parts.models.settings().management.creator_joins:
             creator = creator or NOBODYS_USER
         elif standing.manages_all:
             creator = None

@@ -15,6 +15,7 @@ from wayport.access.principal import Principal, Role
 from wayport.access.roles import NOBODYS_USER, Standing
 from wayport.access.rows import Patch
 from wayport.control.admin import changes
+from wayport.control.admin.defaults import for_new_key, for_new_user
 from wayport.control.admin.fields import Bounded, Given, Id, Name, Usd, Words, patch_of, show_limits, show_row, spend_as
 from wayport.control.admin.key_fields import GenerateKey, fields_of
 from wayport.control.admin.key_fields import shape as key_shape
@@ -116,7 +117,8 @@ def _making(router: APIRouter, parts: Parts) -> None:
         standing = await stores.standing(caller)
         _check_new(standing, body, parts)
         user_id = body.user_id or uuid7()
-        patch = _patch(body.given(), parts.clock.now_s())
+        body = await _with_defaults(body, parts)
+        patch = patch_of_user(body.given(), parts.clock.now_s())
         if body.user_email and await stores.users.by_email(body.user_email) is not None:
             raise stores.users.taken(body.user_email)
         memberships = await _memberships(body, user_id, parts)
@@ -127,17 +129,25 @@ def _making(router: APIRouter, parts: Parts) -> None:
         shown = show_user(user, parts, spent=0, team_ids=[m.group_id for m in memberships if m.scope == "team"])
         if not body.auto_create_key:
             return shown | {"key": None, "token": None, "expires": None}
-        fields = fields_of(
-            GenerateKey(
-                user_id=user_id, team_id=body.team_id, key_alias=body.key_alias, duration=body.duration,
-                aliases=body.aliases,
-            ),
-            parts.clock.now_s(),
+        wishes = GenerateKey(
+            user_id=user_id, team_id=body.team_id, key_alias=body.key_alias, duration=body.duration,
+            aliases=body.aliases,
         )  # fmt: skip
+        fields = fields_of(for_new_key(wishes, parts), parts.clock.now_s())
         secret, key = await parts.keys.create(fields, by=name_of(caller))
         await changes.note(parts, caller, "created", "keys", key.key_hash, after=key)
         made = key_shape(key, parts.clock.now_s(), calendar=parts.calendar)
         return made | shown | {"key": secret.reveal(), "token": key.key_hash, "token_id": key.key_hash}
+
+
+async def _with_defaults(body: NewUser, parts: Parts) -> NewUser:
+    given = body.given()
+    filled = for_new_user(given, parts)
+    if filled.get("teams") and not given.get("teams"):
+        # Of the configuration's teams those that there are.
+        known = {team.id for team in await parts.stores.teams.those([team["team_id"] for team in filled["teams"]])}
+        filled["teams"] = [team for team in filled["teams"] if team["team_id"] in known]
+    return NewUser.model_validate(filled)
 
 
 def _check_new(standing: Standing, body: NewUser, parts: Parts) -> None:
@@ -349,7 +359,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
             raise no_such_user(body.user_id or body.user_email or "")
         elif body.user_id is None:
             given.pop("user_email", None)
-        patch = _patch(given, parts.clock.now_s(), before=user)
+        patch = patch_of_user(given, parts.clock.now_s(), before=user)
         if body.spend is not None:
             spent = (await stores.spent.by("user", [user.id]))[user.id]
             patch.limits.update(spend_as(body.spend, spent, parts.clock.now_s()))
@@ -435,7 +445,7 @@ async def _check_change(standing: Standing, user: User | None, body: UpdateUser,
         raise PermissionDenied("Only administrators may do this.", param="user_role", code="role_not_allowed")
 
 
-def _patch(given: Given, now_s: float, *, before: User | None = None) -> Patch:
+def patch_of_user(given: Given, now_s: float, *, before: User | None = None) -> Patch:
     kept = {name: value for name, value in given.items() if name not in _PASSING}
     patch = patch_of(kept, _COLUMNS, now_s, before=before.limits if before is not None else None)
     if given.get("password"):
