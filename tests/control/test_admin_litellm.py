@@ -208,3 +208,24 @@ async def test_a_customer_has_a_region(address: Address, tmp_path: Path) -> None
         assert holder.region == "EU"
         await post(admin, "/customer/update", {"user_id": "ann", "allowed_model_region": None})
         assert await admin.principals.holder("end_user", "ann") is None
+
+
+async def test_who_would_change_the_configuration_is_told_where(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        own = (await made_key(admin))["key"]
+        for method, path in (
+            ("POST", "/config/update"), ("POST", "/config/field/update"), ("POST", "/config/field/delete"),
+            ("POST", "/config/callback/delete"), ("POST", "/fallback"), ("DELETE", "/fallback/gpt-4"),
+            ("PATCH", "/update/internal_user_settings"), ("PATCH", "/update/default_team_settings"),
+        ):  # fmt: skip
+            body = {"litellm_settings": {"success_callback": ["langfuse"]}}
+            answer = await admin.client.request(method, path, json=body)
+            assert answer.status_code == 400, path
+            assert "not changed over HTTP" in answer.json()["error"]["message"]
+            assert (await admin.as_key(own, method, path, json=body)).status_code == 401, path
+
+
+async def test_tags_that_calls_have_had(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        await called(admin, call_record())
+        assert (await get(admin, "/tag/distinct")) == {"results": [{"tag": "blue"}]}

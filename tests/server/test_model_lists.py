@@ -88,3 +88,10 @@ model_list:
                 "/models?only_model_access_groups=true", headers={"authorization": f"Bearer {key}"}
             )
             assert [each["id"] for each in answer.json()["data"]] == listed
+
+
+async def test_the_paths_that_there_are() -> None:
+    async with gateway("models: {}\n") as wayport:
+        answer = await wayport.http.get("/routes", headers={"authorization": ""})
+        routes = {route["path"]: route["methods"] for route in answer.json()["routes"]}
+        assert routes["/v1/chat/completions"] == ["POST"]

@@ -68,6 +68,7 @@ class Router:
         self._add("/health/readiness", get, self._ready)
         self._add("/health", get, self._health)
         self._add("/", get, self._root)
+        self._add("/routes", get, self._paths)
 
     def _add(self, path: str, methods: tuple[bytes, ...], endpoint: Endpoint) -> None:
         self._routes.setdefault(path, {}).update(dict.fromkeys(methods, endpoint))
@@ -170,6 +171,14 @@ class Router:
     async def _google_model(self, exchange: Exchange, name: str) -> None:
         principal = await self.principal(exchange, query=exchange.query)
         exchange.respond(200, _JSON, gemini.one(self._worker.pipeline.table, principal, name))
+
+    async def _paths(self, exchange: Exchange) -> None:
+        """The paths that a worker answers; those of the management are in /openapi.json."""
+        found = [
+            {"path": path, "methods": sorted(method.decode() for method in methods)}
+            for path, methods in self._routes.items()
+        ]
+        exchange.respond(200, _JSON, models.encode({"routes": found}))
 
     async def _model_info(self, exchange: Exchange) -> None:
         principal = await self.principal(exchange)

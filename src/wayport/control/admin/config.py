@@ -1,4 +1,6 @@
-"""The configuration in force, to be read. It changes in its file; models and credentials change over HTTP, too."""
+"""The configuration in force, to be read. It changes in its file, as an answer to whoever would write says; models and
+credentials change over HTTP, too.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -7,13 +9,15 @@ from fastapi import APIRouter, Depends
 from wayport.access.principal import Principal
 from wayport.config.settings import Settings
 from wayport.control.admin.parts import Parts
-from wayport.core.errors import RouteNotFound
+from wayport.core.errors import BadRequest, RouteNotFound, WayportError
 
 
 def routes(parts: Parts) -> APIRouter:
     router = APIRouter(tags=["config"])
     _settings(router, parts)
     _callbacks(router, parts)
+    _given(router, parts)
+    _changing(router, parts)
     return router
 
 
@@ -134,3 +138,50 @@ def _callbacks(router: APIRouter, parts: Parts) -> None:
         if service not in names:
             raise RouteNotFound(f"There is no callback {service}.", param="service", code="callback_not_found")
         return {"status": "success", "message": f"{service} is configured"}
+
+
+def _given(router: APIRouter, parts: Parts) -> None:
+    """What new users and teams get, which LiteLLM's clients ask for under these names."""
+    reader = Annotated[Principal, Depends(parts.callers.reader)]
+
+    @router.get("/get/internal_user_settings", summary="What new users get")
+    async def users(_: reader) -> dict[str, Any]:
+        return {"values": parts.models.settings().management.for_users, "field_schema": {}}
+
+    @router.get("/get/default_team_settings", summary="What new teams get")
+    async def teams(_: reader) -> dict[str, Any]:
+        return {"values": parts.models.settings().management.for_teams, "field_schema": {}}
+
+
+_WRITES = (
+    ("POST", "/config/update"),
+    ("POST", "/config/field/update"),
+    ("POST", "/config/field/delete"),
+    ("POST", "/config/callback/delete"),
+    ("POST", "/fallback"),
+    ("DELETE", "/fallback/{model}"),
+    ("PATCH", "/update/internal_user_settings"),
+    ("PATCH", "/update/default_team_settings"),
+)
+"""by which LiteLLM's clients change the configuration"""
+
+
+def _changing(router: APIRouter, parts: Parts) -> None:
+    admin = Annotated[Principal, Depends(parts.callers.admin)]
+
+    async def refuse(_: admin) -> None:
+        raise _in_its_file(parts.models.settings().file)
+
+    for method, path in _WRITES:
+        router.add_api_route(
+            path, refuse, methods=[method], include_in_schema=False, summary="Refused: says where to change it"
+        )
+
+
+def _in_its_file(file: str | None) -> WayportError:
+    where = f"its file, {file}" if file else "a file (`wayport serve --config`), which there is none of"
+    return BadRequest(
+        f"The configuration is not changed over HTTP but in {where}; what is saved there holds at once. Models and credentials "
+        "can be added with /model/new and /credentials.",
+        code="configuration_read_only",
+    )

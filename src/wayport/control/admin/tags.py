@@ -13,6 +13,7 @@ from wayport.control.admin.parts import Parts
 from wayport.control.admin.stores import name_of
 from wayport.control.admin.words import usd
 from wayport.core.errors import RouteNotFound, WayportError
+from wayport.ledger.reports import Reports, Wanted
 
 _TABLE = "tags"
 _COLUMNS = {
@@ -91,6 +92,11 @@ def _looking(router: APIRouter, parts: Parts) -> None:
     async def list_all(_: reader) -> list[dict[str, Any]]:
         rows, _total = await stores.tags.page()
         return await _shown(rows, parts)
+
+    @router.get("/distinct", summary="Tags that calls have had, whether somebody made them or not")
+    async def distinct(_: reader) -> dict[str, Any]:
+        found = await Reports(parts.database).in_all(Wanted(kind="tag"), ["holder"])
+        return {"results": [{"tag": names[0]} for names, _sums in found]}
 
 
 def _changing(router: APIRouter, parts: Parts) -> None:
