@@ -229,3 +229,19 @@ async def test_tags_that_calls_have_had(tmp_path: Path) -> None:
     async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
         await called(admin, call_record())
         assert (await get(admin, "/tag/distinct")) == {"results": [{"tag": "blue"}]}
+
+
+async def test_refusals_have_litellms_status(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        for path in ("/key/generate", "/user/new", "/team/new", "/organization/new", "/budget/new"):
+            answer = await post(admin, path, {"max_budget": -1}, status=400)
+            assert answer["error"]["message"] == "max_budget must be a non-negative finite number. Received: -1"
+        for path, body in (
+            ("/budget/new", {"budget_id": "b"}),
+            ("/tag/new", {"name": "t"}),
+            ("/customer/new", {"user_id": "c"}),
+            ("/team/new", {"team_id": "t"}),
+        ):
+            await post(admin, path, body)
+            assert (await post(admin, path, body, status=400))["error"]["code"] == "400"
+        await post(admin, "/model/delete", {"id": "none"}, status=400)

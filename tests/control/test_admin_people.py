@@ -285,7 +285,7 @@ async def test_budgets_are_shared_by_name(address: Address, tmp_path: Path) -> N
 async def test_tags_and_groups_of_models(address: Address, tmp_path: Path) -> None:
     async with admin_app(address, tmp_path) as admin:
         await post(admin, "/tag/new", {"name": "prod", "description": "x", "max_budget": 1})
-        await post(admin, "/tag/new", {"name": "prod"}, status=409)
+        await post(admin, "/tag/new", {"name": "prod"}, status=400)
         await post(admin, "/tag/update", {"name": "prod", "max_budget": 2})
         assert (await post(admin, "/tag/info", {"names": ["prod"]}))["prod"]["max_budget"] == 2.0
         holder = await admin.principals.holder("tag", "prod")

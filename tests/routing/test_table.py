@@ -84,7 +84,7 @@ def test_the_404_for_an_unlisted_model_of_a_provider_names_the_switch() -> None:
 def test_in_litellm_mode_an_unknown_model_is_its_400() -> None:
     with pytest.raises(ModelNotFound, match=r"Invalid model name passed in model=nope") as caught:
         table(compat="litellm").find("nope")
-    assert caught.value.status == 400
+    assert (caught.value.status, caught.value.code) == (400, "400")
 
 
 def test_hidden_names_work_but_are_not_listed() -> None:

@@ -15,4 +15,7 @@ class Budgets(Rows[NamedBudget]):
         super().__init__(database, budgets, NamedBudget, clock=clock)
 
     def taken(self, wanted: str) -> Conflict:
-        return Conflict(f"A budget with the id {wanted!r} exists already.", param="budget_id")
+        error = Conflict(f"A budget with the id {wanted!r} exists already.", param="budget_id")
+        # LiteLLM's status for this one.
+        error.status = 400
+        return error

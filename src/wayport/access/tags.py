@@ -19,4 +19,7 @@ class Tags(Rows[Tag]):
         super().__init__(database, tags, Tag, clock=clock)
 
     def taken(self, wanted: str) -> Conflict:
-        return Conflict(f"Tag {wanted} already exists", param="name")
+        error = Conflict(f"Tag {wanted} already exists", param="name")
+        # LiteLLM's status for this one.
+        error.status = 400
+        return error

@@ -125,7 +125,7 @@ class RoutingTable:
                 "Call `/v1/models` to view available models for your key.",
                 param="model",
             )
-            error.status = 400
+            error.status, error.code = 400, "400"
             return error
         near = difflib.get_close_matches(name, list(self.names()), n=3, cutoff=0.5)
         text = f"The model `{name}` does not exist here."

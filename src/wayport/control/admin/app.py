@@ -37,7 +37,7 @@ from wayport.control.admin import (
 )
 from wayport.control.admin.parts import Parts
 from wayport.control.admin.sound import OnlySound
-from wayport.core.errors import MethodNotAllowed, RouteNotFound, WayportError
+from wayport.core.errors import BadRequest, MethodNotAllowed, RouteNotFound, WayportError
 
 ROUTERS: tuple[Callable[[Parts], APIRouter], ...] = (
     keys.routes,
@@ -101,6 +101,8 @@ def build_app(parts: Parts) -> FastAPI:
             {key: value for key, value in each.items() if key in {"loc", "msg", "type"}} for each in error.errors()
         ]
         first = details[0]
+        if parts.compat == "litellm" and (wrong := _litellms_refusal(error)) is not None:
+            return answer(wrong, parts)
         field = ".".join(str(part) for part in first["loc"][1:])
         message = f"`{field}`: {first['msg']}" if field else str(first["msg"])
         body = {"message": message, "type": "invalid_request_error", "param": field or None, "code": "422"}
@@ -116,6 +118,15 @@ def build_app(parts: Parts) -> FastAPI:
         return answer(RouteNotFound(f"There is no {path} here; /docs lists what there is."), parts)
 
     return app
+
+
+def _litellms_refusal(error: RequestValidationError) -> WayportError | None:
+    """Of what LiteLLM refuses after its reading of the body, with another status and other words."""
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    if name in {"max_budget", "soft_budget"} and first["type"] in {"greater_than_equal", "finite_number"}:
+        return BadRequest(f"{name} must be a non-negative finite number. Received: {first['input']}", param=name)
+    return None
 
 
 def answer(error: WayportError, parts: Parts, headers: dict[str, str] | None = None) -> JSONResponse:

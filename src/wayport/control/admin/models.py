@@ -10,6 +10,7 @@ from wayport.access.allow import may_use
 from wayport.access.audit import masked
 from wayport.access.models_store import StoredModel
 from wayport.access.principal import Principal
+from wayport.access.refusals import Compat
 from wayport.access.rows import Patch
 from wayport.access.teams import OWN_MODELS, Team, own_name
 from wayport.control.admin import changes
@@ -157,7 +158,7 @@ def _line(row: StoredModel, parts: Parts) -> dict[str, Any]:
 async def _found(parts: Parts, model_id: str) -> StoredModel:
     row = await parts.models.store.find(model_id)
     if row is None:
-        raise no_such_model(model_id)
+        raise no_such_model(model_id, compat=parts.compat)
     return row
 
 
@@ -197,7 +198,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
     async def change(row: StoredModel, patch: Patch, caller: Principal) -> dict[str, Any]:
         changed = await parts.models.store.change(row.id, patch, by=name_of(caller))
         if changed is None:
-            raise no_such_model(row.id)
+            raise no_such_model(row.id, compat=parts.compat)
         await parts.models.changed()
         before, after = (_line(each, parts) for each in changed)
         await changes.note(parts, caller, "updated", _TABLE, row.id, before=before, after=after)
@@ -287,7 +288,9 @@ def _usable(caller: Principal) -> Callable[[str, tuple[str, ...]], bool]:
     return lambda name, its_groups: may_use(caller, name, its_groups)
 
 
-def no_such_model(model_id: str) -> WayportError:
+def no_such_model(model_id: str, *, compat: Compat) -> WayportError:
+    if compat == "litellm":
+        return BadRequest(f"Model with id={model_id} not found in db", param="id", code="model_not_found")
     return RouteNotFound(
         f"There is no model {model_id} in the database. Models of the configuration change there.",
         param="id",
