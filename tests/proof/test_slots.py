@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -31,6 +31,8 @@ class Busy:
 
     def __init__(self, takes_s: float = 0.02) -> None:
         self.takes_s = takes_s
+        self.over = asyncio.Event()
+        """nobody works any more"""
         self.now: dict[str, int] = {}
         self.most: dict[str, int] = {}
         self.served: dict[str, int] = {}
@@ -40,7 +42,8 @@ class Busy:
         self.now[model] = self.now.get(model, 0) + 1
         self.most[model] = max(self.most.get(model, 0), self.now[model])
         try:
-            await asyncio.sleep(self.takes_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.over.wait(), self.takes_s)
         finally:
             self.now[model] -= 1
             self.served[model] = self.served.get(model, 0) + 1
@@ -60,7 +63,8 @@ async def gateways(
 
 async def calls(clients: list[httpx.AsyncClient], times: int, model: str = "one") -> list[int]:
     """So many calls at once through each client, and what was answered."""
-    asked = (http.post("/v1/chat/completions", json={**ASK, "model": model}) for _ in range(times) for http in clients)
+    body = {**ASK, "model": model}
+    asked = (http.post("/v1/chat/completions", json=body, timeout=60) for _ in range(times) for http in clients)
     return [answered.status_code for answered in await asyncio.gather(*asked)]
 
 
@@ -116,7 +120,7 @@ async def test_slots_of_a_worker_that_is_killed_are_free_at_once(tmp_path: Path)
         for pid in node.children("wayport.server.worker"):
             os.kill(pid, signal.SIGKILL)
         await asyncio.gather(*gone, return_exceptions=True)
-        busy.takes_s = 0
+        busy.over.set()
         async with asyncio.timeout(20):
             while True:
                 try:
@@ -137,3 +141,44 @@ async def test_nodes_together_never_send_more_than_it_takes(
         answered = await calls([node.http for node in found], 40)
         assert set(answered) == {200}
         assert busy.most == {"a": 3}
+
+
+@pytest.mark.timeout(120)
+async def test_what_is_in_use_stays_counted_when_the_control_process_is_killed(tmp_path: Path) -> None:
+    busy = Busy(60)
+    async with gateways(tmp_path, busy, most=2) as (node,), AsyncExitStack() as stack:
+        clients = await of_both_workers(node, stack)
+        running = asyncio.ensure_future(calls(clients[:2], 1))
+        async with asyncio.timeout(10):
+            while busy.now.get("a") != 2:
+                await asyncio.sleep(0.01)
+        for pid in node.children("wayport.control.main"):
+            os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while (await node.http.get("/health/control")).status_code == 200:
+                await asyncio.sleep(0.01)
+            await node.until_answers("/health/control")
+        assert not running.done()
+        # Nobody has told the new one of the calls but the workers that make them.
+        assert set(await calls(clients, 2)) == {429}
+        assert busy.most == {"a": 2}
+        busy.over.set()
+        assert await running == [200, 200]
+
+
+@pytest.mark.timeout(120)
+async def test_a_node_whose_line_never_ends_leaves_the_other_its_turns(
+    tmp_path: Path, postgresql: str, shared: dict[str, str]
+) -> None:
+    busy = Busy(0.05)
+    environ = {"DATABASE_URL": postgresql, **shared}
+    async with gateways(tmp_path, busy, most=1, wait_s=60, environ=environ, count=2) as (one, two):
+        many = asyncio.ensure_future(calls([one.http], 90))
+        async with asyncio.timeout(20):
+            while busy.served.get("a", 0) < 5:
+                await asyncio.sleep(0.01)
+        assert await calls([two.http], 1) == [200]
+        # The others would have taken four seconds and more.
+        assert busy.served["a"] < 60
+        assert set(await many) == {200}
+        assert busy.most == {"a": 1}

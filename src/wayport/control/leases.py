@@ -27,6 +27,11 @@ _TICK_S = 0.25
 _KEEP_SLOTS_S = 10.0
 _TICKS_TO_FORGET = 240
 
+_YIELD_S = 0.6
+"""how long a node that has given a slot up asks for none: others look every quarter of a second"""
+_KEEP_S = 1.0
+"""how long a node keeps the only slot that it has, as it is of no use while it changes nodes"""
+_OWED_S = 30.0
 _LOOK_ABOVE_S = 0.25
 """how often somebody who stands in line for a slot has other nodes asked"""
 
@@ -94,8 +99,12 @@ class Lessor:
         self._opening: dict[tuple[str, int], asyncio.Future[None]] = {}
         self._others: dict[tuple[str, int], dict[str, int]] = {}
         self._lines: dict[str, deque[_InLine]] = {}
-        self._owed_above: dict[str, int] = {}
-        """slots of the next that come back: they are for other nodes"""
+        self._owed_above: dict[str, asyncio.Future[None]] = {}
+        """the next slot that comes back is for other nodes"""
+        self._yields_until_s: dict[str, float] = {}
+        """until then other nodes go first"""
+        self._keeps_until_s: dict[str, float] = {}
+        """until then the first slot that we have had of other nodes stays here"""
         self._replies: dict[str, tuple[set[str], asyncio.Event]] = {}
         self._recalled_s: dict[str, float] = {}
         self._upper: dict[str, Grant] = {}
@@ -228,12 +237,11 @@ class Lessor:
 
     def _came_back(self, entry: Entry) -> None:
         """Gives what is free to those who stand in line for it."""
-        owed = self._owed_above.pop(entry.counter, 0)
-        if owed and entry.capacity is not None:
-            now = max(0, min(owed, entry.capacity - entry.total))
-            entry.capacity -= now
-            if owed > now:
-                self._owed_above[entry.counter] = owed - now
+        owed = self._owed_above.get(entry.counter)
+        if owed is not None and not owed.done() and entry.capacity is not None and entry.capacity > entry.total:
+            entry.capacity -= 1
+            self._yields_until_s[entry.counter] = self._clock.steady_s() + _YIELD_S
+            owed.set_result(None)
         line = self._lines.get(entry.counter)
         while line and entry.available > 0:
             place = line.popleft()
@@ -332,8 +340,11 @@ class Lessor:
     async def _lease_more(self, entry: Entry, holder: str, claim: Claim) -> Entry:
         """Makes the node's share of a limit larger. Raises `Unavailable`."""
         missing = claim.need - entry.available
-        if missing <= 0:
+        now_s = self._clock.steady_s()
+        if missing <= 0 or now_s < self._yields_until_s.get(entry.counter, -math.inf):
             return entry
+        if not entry.total:
+            self._keeps_until_s[entry.counter] = now_s + _KEEP_S
         grant = await self._claim_above(entry, need=missing, want=max(missing, 2 * claim.want))
         if entry.kind in {"requests", "tokens"} and grant.window != entry.upper:
             if entry.upper and entry.total > 0:
@@ -402,10 +413,26 @@ class Lessor:
             entry.capacity = max(0, entry.total)
             await self._claim_above(entry)
         if held is not None and entry.total > (held + 1 if held else 0):
-            self._owed_above[entry.counter] = 1
-            _, name = max((part.held, name) for name, part in entry.parts.items())
-            if not self._recall(name, entry.counter, next_one=True):
-                del self._owed_above[entry.counter]
+            await self._give_up_next(entry)
+
+    async def _give_up_next(self, entry: Entry) -> None:
+        """The next slot that is free here goes to other nodes. Raises `Unavailable`."""
+        counter = entry.counter
+        if counter in self._owed_above or self._clock.steady_s() < self._keeps_until_s.get(counter, -math.inf):
+            return
+        owed = self._owed_above[counter] = asyncio.get_running_loop().create_future()
+        _, name = max((part.held, name) for name, part in entry.parts.items())
+        try:
+            async with asyncio.timeout(_OWED_S):
+                if not self._recall(name, counter, next_one=True):
+                    return
+                await owed
+        except TimeoutError:
+            return
+        finally:
+            del self._owed_above[counter]
+        async with self._lock(counter):
+            await self._claim_above(entry)
 
     async def restate(self) -> None:
         """Tells the shared store all that we hold: it has forgotten. Raises `Unavailable`."""
@@ -444,7 +471,7 @@ class Lessor:
     def _forget(self) -> None:
         self.counters.forget()
         known = {entry.counter for entry in self.counters.entries()}
-        for remembered in (self._upper, self._stated, self._recalled_s, self._owed_above):
+        for remembered in (self._upper, self._stated, self._recalled_s, self._yields_until_s, self._keeps_until_s):
             for counter in [counter for counter in remembered if counter not in known]:
                 del remembered[counter]
         for counter in [c for c, lock in self._locks.items() if c not in known and not lock.locked()]:
