@@ -3,6 +3,7 @@
 What must stay true: no credential leaves. Whatever clients or upstreams wrote (metadata, errors) is masked here.
 """
 
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import msgspec
@@ -167,11 +168,16 @@ def metadata_of(record: CallRecord) -> Any:
 
 
 def cost_breakdown(record: CallRecord) -> dict[str, float]:
+    return breakdown(record.cost_parts, (record.cost_nano_usd or 0) + record.wasted_nano_usd)
+
+
+def breakdown(parts: Mapping[str, int], total_nano_usd: int) -> dict[str, float]:
+    """The parts of a cost as LiteLLM names them, in dollars."""
     found: dict[str, int] = {}
-    for part, nano_usd in record.cost_parts.items():
+    for part, nano_usd in parts.items():
         name = _COST_PARTS.get(part, "additional_costs")
         found[name] = found.get(name, 0) + nano_usd
-    found["total_cost"] = (record.cost_nano_usd or 0) + record.wasted_nano_usd
+    found["total_cost"] = total_nano_usd
     return {name: nano_usd / NANO_PER_USD for name, nano_usd in found.items()}
 
 

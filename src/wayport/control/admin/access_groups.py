@@ -1,10 +1,12 @@
 """Access groups: one name for several models. LiteLLM has two families of routes for them; both work on the same groups."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
+from wayport.access.allow import is_a_teams
 from wayport.access.groups import AccessGroup
 from wayport.access.principal import Principal
 from wayport.access.rows import Patch
@@ -14,6 +16,7 @@ from wayport.control.admin.parts import Parts
 from wayport.control.admin.stores import name_of
 from wayport.core.errors import RouteNotFound, WayportError
 from wayport.core.ids import uuid7
+from wayport.routing.snapshot import Model
 
 _TABLE = "access_groups"
 
@@ -79,6 +82,21 @@ def _plain(router: APIRouter, parts: Parts) -> None:
     def shown(group: AccessGroup) -> dict[str, Any]:
         return {"access_group": group.name, "model_names": list(group.models), "deployment_count": len(group.models)}
 
+    def models() -> Iterator[Model]:
+        snapshot = parts.models.snapshot()
+        return (
+            model for model in (*snapshot.models.values(), *snapshot.wildcards) if not is_a_teams(model.access_groups)
+        )
+
+    def in_models() -> set[str]:
+        """Groups that stand in what is said of models (`model_info.access_groups`), in the configuration or the database."""
+        return {group for model in models() for group in model.access_groups}
+
+    def of_models(name: str) -> dict[str, Any]:
+        inside = [model for model in models() if name in model.access_groups]
+        count = sum(len(model.deployments) for model in inside)
+        return {"access_group": name, "model_names": [model.name for model in inside], "deployment_count": count}
+
     @router.post("/access_group/new", summary="Make a group of models")
     async def new(body: NewGroup, caller: admin) -> dict[str, Any]:
         if await stores.groups.named([body.access_group]):
@@ -92,10 +110,13 @@ def _plain(router: APIRouter, parts: Parts) -> None:
     @router.get("/access_group/list", summary="Groups of models")
     async def list_all(_: reader) -> dict[str, Any]:
         rows, _total = await stores.groups.page()
-        return {"access_groups": [shown(group) for group in rows]}
+        made = {group.name: shown(group) for group in rows}
+        return {"access_groups": [*made.values(), *(of_models(name) for name in sorted(in_models() - made.keys()))]}
 
     @router.get("/access_group/{access_group}/info", summary="A group of models")
     async def info(access_group: str, _: reader) -> dict[str, Any]:
+        if access_group in in_models() and not await stores.groups.named([access_group]):
+            return of_models(access_group)
         return shown(await _named(parts, access_group))
 
     @router.put("/access_group/{access_group}/update", summary="Say which models are in a group")

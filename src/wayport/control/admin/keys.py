@@ -178,7 +178,7 @@ def _looking(router: APIRouter, parts: Parts) -> None:
     async def health(caller: anyone) -> dict[str, Any]:
         key = await parts.keys.find(caller.key_hash) if caller.key_hash is not None else None
         logging = _logging_of(key)
-        return {"key": "healthy" if logging["status"] == "healthy" else "unhealthy", "logging_callbacks": logging}
+        return {"key": "healthy" if logging is None else "unhealthy", "logging_callbacks": logging}
 
 
 def _changing(router: APIRouter, parts: Parts) -> None:
@@ -332,12 +332,12 @@ def _shown(key: Key, parts: Parts) -> dict[str, Any]:
     return shape(key, parts.clock.now_s(), calendar=parts.calendar)
 
 
-def _logging_of(key: Key | None) -> dict[str, Any]:
-    """A key's own callbacks, which LiteLLM's clients write into its metadata: nothing is sent to them."""
+def _logging_of(key: Key | None) -> dict[str, Any] | None:
+    """A key's own callbacks, which LiteLLM's clients write into its metadata: nothing is sent to them. None: it has none."""
     told = key.metadata.get("logging") if key is not None else None
     names = [each.get("callback_name") for each in told if isinstance(each, dict)] if isinstance(told, list) else []
     if not names:
-        return {"callbacks": [], "status": "healthy", "details": "No logger is set for this key."}
+        return None
     details = "Callbacks of single keys are not called here: name them in the configuration, for all calls."
     return {"callbacks": names, "status": "unhealthy", "details": details}
 

@@ -20,7 +20,7 @@ from wayport.control.admin.stores import name_of
 from wayport.control.admin.words import iso
 from wayport.control.model_info import entries
 from wayport.control.stored_models import TEAM, Entry
-from wayport.core.errors import BadRequest, RouteNotFound, WayportError
+from wayport.core.errors import BadRequest, PermissionDenied, RouteNotFound, WayportError
 from wayport.core.ids import uuid7
 from wayport.storage.cipher import NotReadable
 from wayport.storage.tables import models
@@ -162,8 +162,23 @@ async def _found(parts: Parts, model_id: str) -> StoredModel:
     return row
 
 
+def _admin_of(parts: Parts) -> Any:
+    """Who may change models. LiteLLM has another status and other words here than elsewhere."""
+    if parts.compat != "litellm":
+        return parts.callers.admin
+
+    async def admin(caller: Annotated[Principal, Depends(parts.callers.anyone)]) -> Principal:
+        if caller.role != "proxy_admin":
+            raise PermissionDenied(
+                "This key does not have permission to make this model call: only a proxy admin's has."
+            )
+        return caller
+
+    return admin
+
+
 def _adding(router: APIRouter, parts: Parts) -> None:
-    admin = Annotated[Principal, Depends(parts.callers.admin)]
+    admin = Annotated[Principal, Depends(_admin_of(parts))]
 
     @router.post("/model/new", summary="Add a deployment; it serves at once")
     async def new(body: ModelIn, caller: admin) -> dict[str, Any]:
@@ -193,7 +208,7 @@ def _adding(router: APIRouter, parts: Parts) -> None:
 
 
 def _changing(router: APIRouter, parts: Parts) -> None:
-    admin = Annotated[Principal, Depends(parts.callers.admin)]
+    admin = Annotated[Principal, Depends(_admin_of(parts))]
 
     async def change(row: StoredModel, patch: Patch, caller: Principal) -> dict[str, Any]:
         changed = await parts.models.store.change(row.id, patch, by=name_of(caller))

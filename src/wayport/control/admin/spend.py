@@ -22,6 +22,7 @@ from wayport.ledger.days import QUARTER_S
 from wayport.ledger.listing import Filter, Listing, Page, Sort
 from wayport.ledger.pricing import cost
 from wayport.ledger.reports import Reports, Wanted
+from wayport.observe.payload import breakdown
 from wayport.storage.tables import keys, spend, users
 
 _CALL_TYPES = {"chat": "acompletion", "completions": "atext_completion", "embeddings": "aembedding"}
@@ -275,7 +276,9 @@ def log_row(row: RowMapping, parts: Parts) -> dict[str, Any]:
             if failed
             else None,
             "usage_object": record.get("usage"),
-            "cost_breakdown": record.get("cost_parts"),
+            "cost_breakdown": breakdown(
+                record.get("cost_parts", {}), (row["cost_nano_usd"] or 0) + row["wasted_nano_usd"]
+            ),
         },
         "cache_hit": "False",
         "cache_key": "Cache OFF",

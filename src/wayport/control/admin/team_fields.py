@@ -214,4 +214,6 @@ def no_such_team(team_id: str) -> WayportError:
 
 def not_yours() -> WayportError:
     """The same for other teams and for those that do not exist."""
-    return PermissionDenied("This team is not yours to see or change, or does not exist.", code="team_not_allowed")
+    return PermissionDenied(
+        "You are not allowed to see or change this team, or it does not exist.", code="team_not_allowed"
+    )
