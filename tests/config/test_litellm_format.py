@@ -52,12 +52,12 @@ model_list:
 def test_other_parameters_go_upstream_and_control_parameters_do_not(load_text: Load) -> None:
     text = entry(
         "model: openai/a, temperature: 0.5, max_tokens: 10, top_k: 4, extra_body: {guided: true}, "
-        "mock_response: hi, cooldown_time: 3, stop: null"
+        "no_log: true, cooldown_time: 3, stop: null"
     )
     settings = load_text(text)
     assert decoded(only(settings).params) == {"temperature": 0.5, "max_tokens": 10, "top_k": 4, "guided": True}
     (warning,) = [text for text in settings.warnings if "not used yet" in text]
-    assert warning.endswith("accepted, not used yet: litellm_params.mock_response")
+    assert warning.endswith("accepted, not used yet: litellm_params.no_log")
     assert only(settings).cooldown_s == 3
 
 

@@ -264,3 +264,23 @@ async def test_a_stream_is_learned_from() -> None:
         live = wayport.worker.routing.lives.of(wayport.records[0].deployment)
         assert live.first_s > 0
         assert live.in_flight == 0
+
+
+async def test_a_deployment_whose_answers_are_made_up_calls_nobody() -> None:
+    config = """
+model_list:
+- {model_name: m, litellm_params: {model: openai/gpt-4o, mock_response: made up}}
+- {model_name: slow, litellm_params: {model: openai/gpt-4o, mock_response: litellm.RateLimitError}}
+- {model_name: real, litellm_params: {model: wayport/echo}}
+- {model_name: e, litellm_params: {model: openai/text-embedding-3-small, mock_response: made up}}
+router_settings: {fallbacks: [{slow: [m]}], num_retries: 0}
+"""
+    async with gateway(config) as wayport:
+        body = {**ASK, "model": "m"}
+        for _ in range(2):
+            assert await said(wayport, body) == "made up"
+        assert "made up" in (await wayport.ask({**body, "stream": True})).text.replace('"},"', "")
+        assert await said(wayport, {**body, "mock_response": "by a client"}) == "made up"
+        assert await said(wayport, {**body, "model": "slow"}) == "made up"
+        assert "made up" not in await said(wayport, {**body, "model": "real"})
+        assert wayport.records[0].cost_nano_usd

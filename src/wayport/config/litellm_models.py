@@ -33,6 +33,7 @@ _ORGANIZATION = "openai-organization"
 _CLIENT_SIDE = "configurable_clientside_auth_params"
 _BASE_SETTINGS = ("aws_bedrock_runtime_endpoint",)
 """settings that say where the provider is"""
+_MOCKS = ("mock_response", "mock_tool_calls", "mock_timeout")
 _REGIONS = ("region_name", "aws_region_name", "vertex_location", "watsonx_region_name")
 """settings that also say in which region the deployment is"""
 
@@ -156,6 +157,7 @@ class ModelList:
             tags=params.words("tags"),
             region=region,
             client=self._client_side(params),
+            mocks=raws({name: value for name in _MOCKS if (value := params.any(name)) is not None}),
             place=self.reading.place(entry.path),
         )
         return structs.replace(deployment, params=raws(self._sent(params)))

@@ -181,7 +181,8 @@ class Targets:
     ) -> Deployment:
         """The deployment but for what is known of its model."""
         layers = reach.layers
-        missing = _missing(placed, reach)
+        # What is made up calls nobody.
+        missing = () if written.mocks else _missing(placed, reach)
         headers = {**placed.headers, **reach.headers}
         drop = next((layer.drop_params for layer in layers if layer.drop_params is not None), self.settings.drop_params)
         proxy = next((layer.proxy for layer in layers if layer.proxy is not None), None)
@@ -219,6 +220,7 @@ class Targets:
             pool=written.pool,
             drop_params=drop,
             client=written.client or self.settings.server.client_credentials,
+            mocks=written.mocks,
             signed=placed.signed,
         )
 

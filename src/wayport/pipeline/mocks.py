@@ -14,7 +14,7 @@ from wayport.core.errors import BadRequest, Fault, FaultClass, UpstreamFault
 from wayport.core.usage import Usage
 from wayport.dialects.neutral import Choice, Part, Response, Text, ToolCall
 from wayport.pipeline.call import Call
-from wayport.routing.plan import Step
+from wayport.routing.plan import DEPLOYMENTS_OWN, Step
 
 _LONGEST_S = 600.0
 _ERRORS: dict[str, tuple[FaultClass, int]] = {
@@ -38,6 +38,10 @@ _FORCED: dict[str, FaultClass] = {
 """the first model fails in this way, so that its fallbacks are seen at work"""
 
 
+_ANSWERED = frozenset({"chat", "completions"})
+"""what a deployment's made-up answer can answer"""
+
+
 class _Metadata(msgspec.Struct):
     allow_client_mock_response: Any = False
 
@@ -46,6 +50,11 @@ _metadata = msgspec.json.Decoder(_Metadata)
 
 
 def permitted(call: Call) -> bool:
+    """Whether anything may be made up for this call: by its client's wish, or by the operator's for a deployment."""
+    return by_client(call) or (call.plan is not None and DEPLOYMENTS_OWN in call.plan.wishes.mocks)
+
+
+def by_client(call: Call) -> bool:
     snapshot, principal = call.snapshot, call.principal
     if snapshot is not None and snapshot.router.mocks:
         return True
@@ -63,6 +72,8 @@ def _says_so(principal: Principal) -> bool:
 
 async def play(call: Call, step: Step, mocks: dict[str, Raw]) -> Response | None:
     """The made-up answer, or None if the call is to be made after all. Raises the made-up `UpstreamFault`."""
+    asked = mocks if by_client(call) else {}
+    mocks = {**step.deployment.mocks, **asked} if call.operation in _ANSWERED else asked
     delay_s = _number(mocks.get("mock_delay"))
     if delay_s:
         await asyncio.sleep(min(delay_s, _LONGEST_S))

@@ -148,8 +148,9 @@ class Chooser:
         group = found.group
         if group is None or group.lives is not self.lives:
             group = self.group(found)
-        if group.single is not None and self.health.quiet and wishes.region is None:
-            return group.single
+        single = group.single
+        if single is not None and self.health.quiet and wishes.region is None and not single.deployment.mocks:
+            return single
         return None
 
     def choose(self, found: Found, at_s: float, ask: Ask, *, skip: Collection[str]) -> Choice:

@@ -26,6 +26,9 @@ from wayport.routing.wishes import NO_WISHES, Link, Wishes
 Reason = Literal["first", "retry", "next", "fallback"]
 
 _NO_FIELDS: Mapping[str, Raw] = {}
+_TRUE = Raw(b"true")
+DEPLOYMENTS_OWN = "mock_deployments"
+"""beside what a request asks to be made up: there are deployments whose answers are"""
 
 
 class Step(Struct, frozen=True):
@@ -68,6 +71,8 @@ class Plan:
         """
         if wishes.fallbacks:
             asking.check_fallbacks([link.name for link in wishes.fallbacks])
+        if table.mocked:
+            wishes = replace(wishes, mocks={**wishes.mocks, DEPLOYMENTS_OWN: _TRUE})
         if (region := asking.region()) is not None:
             wishes = replace(wishes, region=region)
         self.found = found

@@ -99,6 +99,8 @@ class Deployment(Struct, kw_only=True, frozen=True):
     """the first answer may be a job, whose result the provider knows how to ask for"""
     client: ClientSide | None = None
     """what a client may say itself; None: nothing"""
+    mocks: dict[str, Raw] = field(default_factory=dict)
+    """answers or failures that are made up instead of calling it (`mock_response` …)"""
     address: str = ""
     """the only one that may be connected to; empty: whatever the host's name leads to"""
     behaves_like: str = ""

@@ -51,6 +51,12 @@ class RoutingTable:
         self._filled: dict[str, Found] = {}
         self._ids: dict[str, Found] = {}
         self._everything: dict[str, Found] = {}
+        self.mocked = any(
+            deployment.mocks
+            for model in (*snapshot.models.values(), *snapshot.wildcards)
+            for deployment in model.deployments
+        )
+        """whether any deployment's answers are made up"""
         self._alias_patterns = [(pattern, target) for pattern, target in snapshot.aliases.items() if "*" in pattern]
         for model in snapshot.models.values():
             for deployment in model.deployments:
