@@ -95,3 +95,18 @@ async def test_the_paths_that_there_are() -> None:
         answer = await wayport.http.get("/routes", headers={"authorization": ""})
         routes = {route["path"]: route["methods"] for route in answer.json()["routes"]}
         assert routes["/v1/chat/completions"] == ["POST"]
+
+
+async def test_what_was_written_of_a_deployment_is_told_but_no_secret() -> None:
+    text = """
+model_list:
+- model_name: m
+  litellm_params: {model: gpt-4o-mini, api_key: sk-secret-three, input_cost_per_token: 0.00001, max_input_tokens: 4096, timeout: 5,
+    extra_headers: {x-team: sk-secret-four}, region_name: eu, stop: word, organization: sk-secret-five}
+"""
+    async with gateway(text) as wayport:
+        params = (await told(wayport, "/model/info", "model_name"))["m"]["litellm_params"]
+        params.pop("api_base")
+        assert params == {
+            "model": "gpt-4o-mini", "input_cost_per_token": 1e-05, "max_input_tokens": 4096, "timeout": 5, "region_name": "eu",
+        }  # fmt: skip

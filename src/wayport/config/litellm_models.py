@@ -33,9 +33,11 @@ _ORGANIZATION = "openai-organization"
 _CLIENT_SIDE = "configurable_clientside_auth_params"
 _BASE_SETTINGS = ("aws_bedrock_runtime_endpoint",)
 """settings that say where the provider is"""
-_MOCKS = ("mock_response", "mock_tool_calls", "mock_timeout")
 _REGIONS = ("region_name", "aws_region_name", "vertex_location", "watsonx_region_name")
 """settings that also say in which region the deployment is"""
+_TOLD = frozenset({"model", "api_version", "custom_llm_provider", *_REGIONS})
+"""texts that /model/info tells"""
+_MOCKS = ("mock_response", "mock_tool_calls", "mock_timeout")
 
 
 @cache
@@ -157,6 +159,7 @@ class ModelList:
             tags=params.words("tags"),
             region=region,
             client=self._client_side(params),
+            shown=raws({name: value for name, value in params.values.items() if _may_be_shown(name, value)}),
             mocks=raws({name: value for name in _MOCKS if (value := params.any(name)) is not None}),
             place=self.reading.place(entry.path),
         )
@@ -220,6 +223,11 @@ class ModelList:
         self.unused.update(f"litellm_params.{key}" for key in left if key in control)
         sent = {key: params.values[key] for key in left if key not in control and params.values[key] is not None}
         return {**sent, **(body if isinstance(body, dict) else {})}
+
+
+def _may_be_shown(name: str, value: Any) -> bool:
+    """Numbers and switches hold no secret, and of texts those that are known to hold none."""
+    return name in _TOLD if isinstance(value, str) else isinstance(value, int | float)
 
 
 class _Params(Fields):

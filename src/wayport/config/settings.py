@@ -282,6 +282,8 @@ class DeploymentSettings(Struct, kw_only=True, frozen=True):
     pool: str = ""
     """the same for those that differ in their credential alone: one link of a chain"""
     client: ClientSide | None = None
+    shown: dict[str, Raw] = field(default_factory=dict)
+    """what /model/info tells of LiteLLM's `litellm_params`; nothing secret"""
     mocks: dict[str, Raw] = field(default_factory=dict)
     """answers or failures that are made up instead of calling (`mock_response` …)"""
     place: str = ""

@@ -34,6 +34,7 @@ def _entry(deployment: Deployment) -> dict[str, Any]:
     for name in ("weight", "order", "rpm", "tpm"):
         if (value := getattr(deployment, name)) is not None:
             params[name] = value
+    params |= {name: msgspec.json.decode(value) for name, value in deployment.told.items()}
     info = {
         "id": deployment.id,
         "db_model": False,

@@ -220,6 +220,7 @@ class Targets:
             pool=written.pool,
             drop_params=drop,
             client=written.client or self.settings.server.client_credentials,
+            shown=written.shown,
             mocks=written.mocks,
             signed=placed.signed,
         )

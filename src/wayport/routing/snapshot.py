@@ -99,12 +99,19 @@ class Deployment(Struct, kw_only=True, frozen=True):
     """the first answer may be a job, whose result the provider knows how to ask for"""
     client: ClientSide | None = None
     """what a client may say itself; None: nothing"""
+    shown: dict[str, Raw] = field(default_factory=dict)
+    """what /model/info tells of LiteLLM's `litellm_params`, as they were written"""
     mocks: dict[str, Raw] = field(default_factory=dict)
     """answers or failures that are made up instead of calling it (`mock_response` …)"""
     address: str = ""
     """the only one that may be connected to; empty: whatever the host's name leads to"""
     behaves_like: str = ""
     """the provider whose signer and follow-up questions it has, if not its own"""
+
+    @property
+    def told(self) -> dict[str, Raw]:
+        """`shown`, without the pattern that a wildcard's model was written as."""
+        return {name: value for name, value in self.shown.items() if name != "model" or b"*" not in bytes(value)}
 
     @property
     def clients_own(self) -> bool:

@@ -118,6 +118,7 @@ def _info(deployment: Deployment, learned: list[str]) -> dict[str, object]:
     for name in ("weight", "order", "rpm", "tpm"):
         if (value := getattr(deployment, name)) is not None:
             params[name] = value
+    params |= deployment.told
     info: dict[str, object] = {
         "id": deployment.id,
         "db_model": False,
