@@ -405,13 +405,14 @@ class Lessor:
         """
         counter, _, window = named.rpartition("@")
         entry = self.counters.find(counter, int(window))
-        if entry is None or self._lock(counter).locked():
-            # Whoever holds the lock needs it as much.
+        if entry is None:
             return
-        async with self._lock(counter):
-            await self._recall_from_others(entry, "")
-            entry.capacity = max(0, entry.total)
-            await self._claim_above(entry)
+        # Whoever holds the lock needs what is idle as much; that others are to have a turn is another matter.
+        if not self._lock(counter).locked():
+            async with self._lock(counter):
+                await self._recall_from_others(entry, "")
+                entry.capacity = max(0, entry.total)
+                await self._claim_above(entry)
         if held is not None and entry.total > (held + 1 if held else 0):
             await self._give_up_next(entry)
 
