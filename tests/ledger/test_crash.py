@@ -219,9 +219,9 @@ async def test_a_full_spool_fails_no_call_and_its_losses_are_stated(tmp_path: Pa
             if answer.status_code == 200:
                 values = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
                 # Absent until the worker has told of itself for the first time.
-                kept = int(values.get('wayport_journaled_total{worker="0"}', "0"))
-                lost = int(values.get('wayport_lost_records_total{worker="0"}', "0"))
+                kept = int(float(values.get('wayport_journaled_total{worker="0"}', "0")))
+                lost = int(float(values.get('wayport_lost_records_total{worker="0"}', "0")))
         assert lost > 0
         assert kept + lost == calls_made
-        assert values['wayport_spool_full{worker="0"}'] == "1"
+        assert float(values['wayport_spool_full{worker="0"}']) == 1
         assert any("the spool is full" in line for line in wayport.output)

@@ -56,7 +56,8 @@ class Gateway:
         async with asyncio.timeout(20):
             while True:
                 told = await self.metrics()
-                kept, lost = told["wayport_journaled_total"], told["wayport_lost_records_total"]
+                # Absent until the worker has told of itself for the first time.
+                kept, lost = told.get("wayport_journaled_total", 0), told.get("wayport_lost_records_total", 0)
                 if kept + lost == self.asked:
                     assert told["wayport_lost_usd_total"] == pytest.approx(lost * self.cost_usd)
                     return int(kept), int(lost)

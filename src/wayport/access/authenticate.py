@@ -71,13 +71,13 @@ class Authenticator:
         """The principal of a call with a body, if it may be used without asking; whatever else there is to it, `authenticate`
         says.
         """
-        if self._keyless or self._header_names:
+        if self._keyless:
             try:
-                found = self.authenticate(header) if self._keyless else None
+                guard(header, has_body=True, allowed_origins=self._allowed_origins)
             except WayportError:
                 return None
-            return found if isinstance(found, Principal) else None
-        key = find_key(header)
+            return self._nobody
+        key = find_key(header, own_names=self._header_names)
         if key is None:
             return None
         key_hash = sha256(key).hexdigest()

@@ -27,8 +27,12 @@ def find_key(header: Header, *, own_names: Sequence[bytes] = (), query: bytes = 
     # The two most used ones first looked up, in their order.
     if (value := header(b"x-litellm-api-key")) and (key := _bare(value)):
         return key
-    if (value := header(b"authorization")) and (key := _bare(value)):
-        return key
+    if value := header(b"authorization"):
+        # As nearly everybody writes it.
+        if value.startswith(b"Bearer sk-") and b" " not in (key := value[7:]):
+            return key
+        if key := _bare(value):
+            return key
     for name in (b"api-key", b"x-api-key", b"x-goog-api-key", b"ocp-apim-subscription-key"):
         if (value := header(name)) and (key := _bare(value)):
             return key

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 UsageSource = Literal["reported", "estimated", "none"]
 
@@ -54,23 +55,14 @@ class Usage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 
 _MOST = 1 << 40
 """more than any answer holds, and little enough for prices, sums and every store"""
+_DEAREST = 1 << 60
 _COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "cost_nano_usd")
 
 
 def plausible(usage: Usage) -> Usage:
     """The usage itself; where an upstream stated what cannot be (negative, beyond all bounds), the nearest that can."""
-    # A negative number keeps its sign through the shift: one look for the counts that are nearly always the only ones.
-    if (
-        (usage.input_tokens | usage.output_tokens | usage.cache_read_tokens | usage.reasoning_tokens) >> 40 == 0
-        and (usage.cache_write_5m_tokens | usage.cache_write_1h_tokens | usage.audio_input_tokens) >> 40 == 0
-        and (usage.image_input_tokens | usage.video_input_tokens | usage.tool_input_tokens) >> 40 == 0
-        and (usage.audio_output_tokens | usage.image_output_tokens | usage.web_search_requests) >> 40 == 0
-        and (usage.audio_cache_read_tokens | usage.image_cache_read_tokens | usage.web_fetch_requests) >> 40 == 0
-        and (usage.accepted_prediction_tokens | usage.rejected_prediction_tokens) >> 40 == 0
-        and usage.code_execution_requests >> 40 == 0
-        and (usage.cost_nano_usd is None or usage.cost_nano_usd >> 60 == 0)
-    ):
+    *counted, stated = astuple(usage)
+    if min(counted) >= 0 and max(counted) <= _MOST and (stated is None or 0 <= stated < _DEAREST):
         return usage
     counts = {name: max(0, min(_MOST, getattr(usage, name))) for name in _COUNTS}
-    stated = usage.cost_nano_usd
-    return Usage(**counts, cost_nano_usd=stated if stated is not None and 0 <= stated >> 60 == 0 else None)
+    return Usage(**counts, cost_nano_usd=stated if stated is not None and 0 <= stated < _DEAREST else None)

@@ -89,6 +89,8 @@ class Spool:
         self._closed = threading.Event()
         self._retired: deque[int] = deque()
         self._synced: tuple[int, int] = (-1, 0)
+        self._named = True
+        """the present segment's name is on the disk"""
         self._open_segment()
         self.opens: OpenCalls | None = None
         """where calls that are under way are kept; None: in the spool itself"""
@@ -194,11 +196,15 @@ class Spool:
         if fd >= 0 and state != self._synced:
             self._fdatasync(fd)
             self._synced = state
-        if self.opens is not None:
-            try:
+        try:
+            if not self._named:
+                # A name that is not on the disk is no name after a power cut.
+                self._named = True
+                self._sync_directory()
+            if self.opens is not None:
                 self.opens.sync()
-            except OSError as error:
-                self._sync_failed(error)
+        except OSError as error:
+            self._sync_failed(error)
 
     def _sync_often(self) -> None:
         while not self._closed.wait(_SYNC_INTERVAL_S):
@@ -253,8 +259,9 @@ class Spool:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             _write_whole(fd, MAGIC)
-            if self._sync != "os":
+            if self._sync == "always":
                 self._sync_directory()
+            self._named = False
         except OSError:
             os.close(fd)
             path.unlink(missing_ok=True)

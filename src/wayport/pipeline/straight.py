@@ -331,8 +331,11 @@ class Straight:
             tokens=usage.input_tokens + usage.output_tokens,
             output_tokens=usage.output_tokens,
         )
-        self._health.succeeded(lane.deployment, now_s)
-        self._over(straight)
+        if not self._health.quiet:
+            self._health.succeeded(lane.deployment, now_s)
+        straight.client.task = None
+        self._load.calls -= 1
+        call.fields = {}
 
     def go_on(self, straight: "StraightCall", fault: TransportFault | None) -> None:
         """It is no ordinary call any more: the long way goes on with it."""
@@ -369,11 +372,11 @@ class Straight:
         self._over(straight)
 
     def _over(self, straight: "StraightCall") -> None:
+        """It did not end well."""
         straight.client.task = None
         self._load.calls -= 1
-        call = straight.call
-        self._settle(call)
-        call.let_go()
+        self._settle(straight.call)
+        straight.call.let_go()
 
 
 def _timeouts(deployment: Deployment, patience_s: float | None) -> tuple[Timeouts, Timeouts | None]:

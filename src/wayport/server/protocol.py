@@ -272,9 +272,10 @@ class GatewayProtocol(asyncio.Protocol):
             self._refuse_now(431, self._incoming)
             return
         length = self._headers.get(b"content-length")
-        if length is not None and length.isdigit() and int(length) > self._limits.body_bytes:
+        size = int(length) if length is not None and length.isdigit() else 0
+        if size > self._limits.body_bytes:
             self._refuse_now(413, self._incoming)
-        elif length is not None and length.isdigit() and not self._room_for(int(length)):
+        elif self.load.body_bytes + size > self._limits.total_body_bytes:
             self._refuse_now(503, self._incoming)
         elif b"expect" in self._headers and self._headers[b"expect"].lower() == b"100-continue":
             if self._exchange is None:
@@ -283,26 +284,24 @@ class GatewayProtocol(asyncio.Protocol):
                 # Its turn comes when the answer before it has gone.
                 self._expect_continue = True
 
-    def _room_for(self, size: int) -> bool:
-        return self.load.body_bytes + size <= self._limits.total_body_bytes
-
     def on_body(self, body: bytes) -> None:
         if self._incoming is None:
             return
         size = len(body)
+        limits, load, pieces = self._limits, self.load, self._body
         self._body_bytes += size
-        if self._body_bytes > self._limits.body_bytes:
+        if self._body_bytes > limits.body_bytes:
             self._refuse_now(413, self._incoming)
             return
-        if not self._room_for(size):
+        if load.body_bytes + size > limits.total_body_bytes:
             self._refuse_now(503, self._incoming)
             return
-        self.load.body_bytes += size
+        load.body_bytes += size
         self._counted += size
-        self._body.append(body)
-        if len(self._body) - self._joined >= _PIECES:
+        pieces.append(body)
+        if len(pieces) - self._joined >= _PIECES:
             # A body in pieces of a few bytes would take many times its size.
-            self._body[self._joined :] = [b"".join(self._body[self._joined :])]
+            pieces[self._joined :] = [b"".join(pieces[self._joined :])]
             self._joined += 1
 
     def on_message_complete(self) -> None:
