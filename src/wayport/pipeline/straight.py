@@ -210,9 +210,6 @@ class Straight:
             if not deployment.drop_params:
                 return False
             call.dropped = [*dropped]
-        if lane.binds and not self._admit.at_once(call, lane.found, lane.bound):
-            return False
-        # From here on it is ours.
         record = AttemptRecord(
             deployment=deployment.id, provider=deployment.provider, model=deployment.upstream_model, reason="first"
         )
@@ -225,11 +222,16 @@ class Straight:
                 break
         if self._attempt.trace is not None and b"\ntraceparent:" not in target.head:
             head += self._attempt.trace.lines(call)
+        if pool.relay is not None:
+            head = pool.relay.absolute(head, target.origin)
+        if lane.binds and not self._admit.at_once(call, lane.found, lane.bound):
+            return False
+        # From here on it is ours.
         self._load.calls += 1
         lane.candidate.live.begin(now_s, again=False)
         connection = pool.idle.pop()
         straight = client.task = StraightCall(self, call, lane, connection)
-        connection.begin(straight, head if pool.relay is None else pool.relay.absolute(head, target.origin), body)
+        connection.begin(straight, head, body)
         total_s = timeouts.total_s
         connection.wait(timeouts, now_s, FOREVER if total_s is None else now_s + total_s)
         return True

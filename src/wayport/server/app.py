@@ -259,13 +259,12 @@ class Worker:
         if self._trusted:
             self._believe(exchange)
         straight = self.straight
-        if (
-            straight is not None
-            and exchange.method == b"POST"
-            and self.load.calls < self.limits.calls
-            and straight.begin(exchange)
-        ):
-            return None
+        if straight is not None and exchange.method == b"POST" and self.load.calls < self.limits.calls:
+            try:
+                if straight.begin(exchange):
+                    return None
+            except Exception:  # border: one request, which the long way answers
+                log.exception("a request could not go straight", extra={"path": exchange.path})
         return self._handle(exchange)
 
     async def _handle(self, exchange: Exchange) -> None:
