@@ -371,6 +371,8 @@ def test_included_lists_are_appended_and_other_keys_replaced(load_text: Load, tm
 def test_a_missing_include_is_an_error_with_its_line(load_text: Load) -> None:
     with pytest.raises(ConfigError, match=r"config\.yaml:2: include: there is no file nowhere\.yaml"):
         load_text("include:\n  - nowhere.yaml\n")
+    with pytest.raises(ConfigError, match="there is no file x"):
+        load_text(f"include: [{'x' * 300}]\n")
 
 
 def test_files_may_not_include_each_other_for_ever(load_text: Load, tmp_path: Path) -> None:
