@@ -51,6 +51,13 @@ def read_document(file: FilePath, *, shown_as: str | None = None) -> Document:
     return parse_document(text, name)
 
 
+def is_file(file: FilePath) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name that is too long, say
+        return False
+
+
 def parse_document(text: bytes, name: str) -> Document:
     reader = _Reader(name)
     try:

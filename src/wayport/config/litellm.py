@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from msgspec import structs
 
 from wayport.config.clients import EVERYTHING
-from wayport.config.document import Document, read_document
+from wayport.config.document import Document, is_file, read_document
 from wayport.config.fields import Fields
 from wayport.config.litellm_management import managed
 from wayport.config.litellm_models import ModelList, allowed_fails, budget_of, known_keys, tls_settings
@@ -66,7 +66,7 @@ def _include(
         file = folder / name
         if file in outer:
             raise ConfigError([document.problem(("include", index), f"{name} includes itself", "include")])
-        if not _is_file(file):
+        if not is_file(file):
             raise ConfigError([document.problem(("include", index), f"there is no file {name}", "include")])
         files.append(file)
         included = read_document(file, shown_as=name)
@@ -74,13 +74,6 @@ def _include(
             if key != "include":
                 _append(merged, included, key, value)
         _include(merged, included, file.parent, files, (*outer, file))
-
-
-def _is_file(file: FilePath) -> bool:
-    try:
-        return file.is_file()
-    except OSError:  # a name that is too long, say
-        return False
 
 
 def _append(merged: Document, included: Document, key: str, value: Any) -> None:

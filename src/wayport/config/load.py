@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from wayport.config import environment as env
 from wayport.config.auth import Wish, decide
 from wayport.config.database import async_database_url, sqlite_url
-from wayport.config.document import Document, read_document
+from wayport.config.document import Document, is_file, read_document
 from wayport.config.envfile import read_env_file
 from wayport.config.host import SECTION, read_host
 from wayport.config.litellm import read_litellm, with_includes
@@ -267,7 +267,7 @@ class _Loading:
         if key and not cert:
             self.problems.append(Problem(key="server.tls_cert", text="is missing: there is only `tls_key`"))
         for name, file in (("tls_cert", cert), ("tls_key", key)):
-            if file and not FilePath(file).is_file():
+            if file and not is_file(FilePath(file)):
                 self.problems.append(Problem(key=f"server.{name}", text=f"there is no file {file}"))
 
     def _with_sources(self, settings: Settings) -> Settings:

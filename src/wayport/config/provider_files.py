@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
-from wayport.config.document import Document, read_document
+from wayport.config.document import Document, is_file, read_document
 from wayport.config.problems import ConfigError, Path, Problem
 
 _KEY = "provider_files"
@@ -60,7 +60,7 @@ def _file(document: Document, at: Path, name: Any, folder: FilePath) -> FilePath
     if not isinstance(name, str):
         raise ConfigError([document.problem(at, "must be the name of a file", key)])
     file = folder / FilePath(name).expanduser()
-    if not file.is_file():
+    if not is_file(file):
         raise ConfigError([document.problem(at, f"there is no file {name}", key)])
     return file
 
