@@ -15,7 +15,7 @@ from wayport.dialects.anthropic_messages_count import (
     encode_count_request,
     patch_count_request,
 )
-from wayport.dialects.dialect import Glance, Profile
+from wayport.dialects.dialect import Glance, Profile, Stated
 from wayport.dialects.neutral import Message, ReasoningAsk, Request, Sampling, Text
 from wayport.dialects.sealing import seal
 from wayport.wire import patch, sse
@@ -150,10 +150,11 @@ def test_what_a_target_cannot_take_is_rebuilt() -> None:
 # ----------------------------------------------------------------------------------------------------------- answers
 def test_an_answer_is_renamed_and_its_usage_read() -> None:
     body = b'{"id":"m","model":"claude-x","content":[{"type":"text", "text":"x"}],"usage":{"input_tokens":3,"output_tokens":2,"cache_read_input_tokens":4}}'
-    assert PASS.patch_response(body, model=None) == (body, Usage(input_tokens=7, output_tokens=2, cache_read_tokens=4))
+    same, stated = PASS.patch_response(body, model=None)
+    assert (same, stated.usage) == (body, Usage(input_tokens=7, output_tokens=2, cache_read_tokens=4))
     renamed, _ = PASS.patch_response(body, model="alias")
     assert renamed == body.replace(b"claude-x", b"alias")
-    assert PASS.patch_response(b'{"model":"m"}', model=None)[1] is None
+    assert PASS.patch_response(b'{"model":"m"}', model=None)[1] == Stated()
 
 
 START = b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","model":"claude-x","usage":{"input_tokens":3,"output_tokens":1}}}\n\n'

@@ -8,7 +8,7 @@ import pytest
 from tests.dialects.gemini_sdk import UPSTREAM
 
 from wayport.core.usage import Usage
-from wayport.dialects.dialect import Glance, Profile
+from wayport.dialects.dialect import Glance, Profile, Stated
 from wayport.dialects.gemini_content import GeminiPassthrough
 from wayport.wire import patch
 
@@ -52,11 +52,12 @@ def test_an_output_limit_above_the_model_s_is_lowered() -> None:
 def test_an_answer_is_renamed_only_where_asked_and_only_at_the_top() -> None:
     body = b'{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"modelVersion":"x"}}}]}}], "modelVersion": "real","usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":4,"thoughtsTokenCount":5}}'
     usage = Usage(input_tokens=3, output_tokens=9, reasoning_tokens=5)
-    assert PASS.patch_response(body, model=None) == (body, usage)
+    same, stated = PASS.patch_response(body, model=None)
+    assert (same, stated.usage) == (body, usage)
     out, seen = PASS.patch_response(body, model="asked")
-    assert seen == usage
+    assert seen.usage == usage
     assert json.loads(out) == {**json.loads(body), "modelVersion": "asked"}
-    assert PASS.patch_response(b'{"candidates":[]}', model="asked") == (b'{"candidates":[]}', None)
+    assert PASS.patch_response(b'{"candidates":[]}', model="asked") == (b'{"candidates":[]}', Stated())
 
 
 def test_an_event_is_renamed_only_where_asked() -> None:
@@ -116,7 +117,7 @@ def test_usage_is_the_latest_statement_and_searches_are_not_forgotten() -> None:
 
 def test_usage_agrees_with_the_translated_way() -> None:
     body = msgspec.json.encode({"candidates": [{**TEXT, "finishReason": "STOP"}], **USED})
-    assert PASS.patch_response(body, model=None)[1] == UPSTREAM.decode_response(body).usage
+    assert PASS.patch_response(body, model=None)[1].usage == UPSTREAM.decode_response(body).usage
 
 
 def test_an_error_event_is_understood() -> None:

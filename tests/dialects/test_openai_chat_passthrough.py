@@ -10,7 +10,7 @@ from tests.dialects import laws
 
 from wayport.core.errors import BadRequest
 from wayport.core.usage import Usage
-from wayport.dialects.dialect import Glance, Profile
+from wayport.dialects.dialect import Glance, Profile, Stated
 from wayport.dialects.openai_chat import DIALECT
 from wayport.wire import patch, sse
 
@@ -134,17 +134,18 @@ WHOLE = (
 
 
 def test_an_answer_keeps_its_bytes_but_for_the_name() -> None:
-    written, usage = PASSTHROUGH.patch_response(WHOLE, model='gp"t')
+    written, stated = PASSTHROUGH.patch_response(WHOLE, model='gp"t')
     assert written == WHOLE.replace(b'"gpt-4o-2024"', b'"gp\\"t"')
-    assert usage == Usage(input_tokens=10, output_tokens=5, cache_read_tokens=4)
+    usage = Usage(input_tokens=10, output_tokens=5, cache_read_tokens=4)
+    assert stated == Stated(usage, "c1", None, "stop")
     assert PASSTHROUGH.patch_response(WHOLE, model=None)[0] is WHOLE
 
 
 def test_the_name_is_found_wherever_it_stands() -> None:
     body = b'{"choices":[{"x":{"model":"inner"}}],"y":{"model":"inner"},"model":"outer"}'
-    written, usage = PASSTHROUGH.patch_response(body, model="new")
+    written, stated = PASSTHROUGH.patch_response(body, model="new")
     assert json.loads(written) == {**json.loads(body), "model": "new"}
-    assert usage is None
+    assert stated == Stated()
     assert (
         PASSTHROUGH.patch_response(b'{"choices":[{"model":"inner"}]}', model="new")[0]
         == b'{"choices":[{"model":"inner"}]}'
@@ -156,8 +157,8 @@ def test_the_name_is_found_wherever_it_stands() -> None:
 
 def test_usage_of_odd_types_is_read_as_far_as_it_goes() -> None:
     body = b'{"model":"m","usage":{"prompt_tokens":"many","completion_tokens":5.0,"total_tokens":null}}'
-    assert PASSTHROUGH.patch_response(body, model=None)[1] == Usage(output_tokens=5)
-    assert PASSTHROUGH.patch_response(b'{"model":"m","usage":"none"}', model=None)[1] is None
+    assert PASSTHROUGH.patch_response(body, model=None)[1].usage == Usage(output_tokens=5)
+    assert PASSTHROUGH.patch_response(b'{"model":"m","usage":"none"}', model=None)[1].usage is None
 
 
 def test_what_is_no_json_is_said_to_be_none() -> None:

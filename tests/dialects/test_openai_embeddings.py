@@ -210,4 +210,4 @@ def test_an_answer_keeps_its_vectors_byte_for_byte(usage: bytes, tokens: int | N
     written, stated = PASSTHROUGH.patch_response(body, model="b")
     assert json.loads(written) == {**json.loads(body), "model": "b"}
     assert b"[0.10, 1e-3]" in written
-    assert stated == (None if tokens is None else Usage(input_tokens=tokens))
+    assert stated.usage == (None if tokens is None else Usage(input_tokens=tokens))

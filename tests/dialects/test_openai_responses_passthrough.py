@@ -102,9 +102,9 @@ def test_an_answer_keeps_every_byte_but_the_models_name() -> None:
         b'{"id":"resp_1", "model":"gpt-x-2026","output":[ {"type":"message","model":"inner"} ],"usage":{"input_tokens":5,'
         b'"output_tokens":2,"input_tokens_details":{"cached_tokens":1}},"tool_usage":{"web_search":{"num_requests":3}}}'
     )
-    same, usage = PASS.patch_response(body, model=None)
+    same, stated = PASS.patch_response(body, model=None)
     assert same == body
-    assert usage == Usage(input_tokens=5, output_tokens=2, cache_read_tokens=1, web_search_requests=3)
+    assert stated.usage == Usage(input_tokens=5, output_tokens=2, cache_read_tokens=1, web_search_requests=3)
     named, _ = PASS.patch_response(body, model="mine")
     assert named == body.replace(b'"gpt-x-2026"', b'"mine"').replace(b'", "model"', b'","model"')
 

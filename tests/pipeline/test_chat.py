@@ -460,3 +460,94 @@ async def test_the_built_in_model_answers_without_any_upstream() -> None:
         seen = events((await wayport.ask({**ASK, "model": "wayport/echo", "stream": True})).text)
         assert seen[-1] == "[DONE]"
         assert [record.cost_nano_usd for record in wayport.records] == [0, 0]
+
+
+CLAUDES = {
+    "id": "msg_7", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "stop_reason": "max_tokens",
+    "stop_sequence": None, "content": [{"type": "text", "text": "Hello"}],
+    "usage": {"input_tokens": 5, "output_tokens": 3, "service_tier": "priority"},
+}  # fmt: skip
+GEMINIS = {
+    "candidates": [{"content": {"role": "model", "parts": [{"text": "Hi"}]}, "finishReason": "SAFETY", "index": 0}],
+    "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5},
+    "responseId": "r-9", "modelVersion": "gemini-2.5-flash",
+}  # fmt: skip
+
+
+def _claude_event(name: str, **value: Any) -> bytes:
+    return f"event: {name}\ndata: {json.dumps({'type': name, **value})}\n\n".encode()
+
+
+CLAUDES_STREAM = (
+    _claude_event("message_start", message={**CLAUDES, "content": [], "stop_reason": None}),
+    _claude_event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+    *(_claude_event("content_block_delta", index=0, delta={"type": "text_delta", "text": w}) for w in "abcdefgh"),
+    _claude_event("content_block_stop", index=0),
+    _claude_event(
+        "message_delta", delta={"stop_reason": "max_tokens", "stop_sequence": None}, usage={"output_tokens": 3}
+    ),
+    _claude_event("message_stop"),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "ask", "answered", "stated"),
+    [
+        (
+            "/v1/chat/completions",
+            ASK,
+            json_answer({**WHOLE, "service_tier": "flex"}),
+            ("chatcmpl-1", "flex", "stop"),
+        ),
+        ("/v1/chat/completions", {**ASK, "stream": True}, sse(*STREAM), ("c1", None, "stop")),
+        ("/v1/messages", {**ASK, "max_tokens": 9}, json_answer(CLAUDES), ("msg_7", "priority", "length")),
+        (
+            "/v1/messages",
+            {**ASK, "max_tokens": 9, "stream": True},
+            sse(*CLAUDES_STREAM),
+            ("msg_7", "priority", "length"),
+        ),
+        (
+            "/v1beta/models/m:generateContent",
+            {"contents": [{"parts": [{"text": "Hi"}]}]},
+            json_answer(GEMINIS),
+            ("r-9", None, "content_filter"),
+        ),
+    ],
+    ids=["chat", "chat streamed", "messages", "messages streamed", "Gemini"],
+)
+async def test_what_an_answer_says_of_itself_is_recorded_where_it_passes_as_it_is(
+    path: str, ask: dict[str, Any], answered: Any, stated: tuple[str, str | None, str]
+) -> None:
+    """Support asks for the upstream's id; the tier that was served has a price of its own."""
+    provider = {"/v1/messages": "anthropic", "/v1/chat/completions": "up"}.get(path, "gemini")
+    async with Upstream([answered, answered]) as upstream:
+        base = f"{upstream.url}/v1" if provider == "up" else upstream.url
+        config = f"""
+providers:
+  {provider}: {{api_base: {base}, api_key: sk-x}}
+models:
+  m: {provider}/some-model
+"""
+        async with gateway(config) as wayport:
+            # The second time on a connection that is open: the straight way, where there is one.
+            for _ in range(2):
+                assert (await wayport.ask(ask, path)).status_code == 200
+            for record in wayport.records:
+                assert (record.upstream_id, record.service_tier, record.finish) == stated
+
+
+async def test_a_tier_is_billed_at_its_own_price_where_the_answer_passes_as_it_is() -> None:
+    async with Upstream(json_answer({**WHOLE, "service_tier": "flex"})) as upstream:
+        config = f"""
+providers:
+  up: {{api_base: {upstream.url}/v1, api_key: sk-x}}
+models:
+  m:
+    deployments:
+    - {{model: up/x, prices: {{input: 2, output: 8, service_tiers: {{flex: {{input: 1, output: 4}}}}}}}}
+"""
+        async with gateway(config) as wayport:
+            for _ in range(2):
+                answered = await wayport.ask(ASK)
+                assert answered.headers["x-wayport-cost-usd"] == "0.003"

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tests.fakes.gateway import MASTER_KEY, Gateway, gateway
 from tests.fakes.upstream import Upstream, by, cut, json_answer, stall, whole
+from tests.pipeline.test_chat import WHOLE, openai_at
 from tests.proof.spending import COST, OUTPUT, Biller, config
 
 from wayport.access.principal import DAY_S, MINUTE_S, AskedFor, Budget, Holder, Rate, rates_of
@@ -385,3 +386,27 @@ async def test_another_try_needs_room_for_what_the_first_may_have_cost() -> None
             # Of the budget the worst case of this call leaves less than its input costs.
             assert (await wayport.ask({**ASK, "max_tokens": 415}, headers=headers)).status_code == 502
             assert len(upstream.requests) == 1
+
+
+async def test_each_ratelimit_header_stands_once_and_is_the_keys_own() -> None:
+    """Two of one name would be read as one list by some clients, and as the upstream's by others."""
+    upstreams = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-tokens": "9s", "x-request-id": "r"}
+    async with Upstream(json_answer(WHOLE, headers=upstreams)) as upstream, gateway(openai_at(upstream)) as wayport:
+        unlimited = await wayport.ask(ASK)
+        assert unlimited.headers.get_list("x-ratelimit-remaining-requests") == ["3"]
+        of_key = Holder(scope="key", id="k", rates=rates_of(rpm=100))
+        answered = await wayport.ask(
+            ASK, headers={"authorization": f"Bearer {wayport.keys.add(KEY, holders=(of_key,))}"}
+        )
+        assert answered.headers.get_list("x-ratelimit-remaining-requests") == ["99"]
+        assert "x-ratelimit-reset-tokens" not in answered.headers
+        assert answered.headers["x-request-id"] == "r"
+
+
+async def test_who_may_use_some_models_only_is_not_told_which_others_there_are() -> None:
+    async with Upstream(json_answer(WHOLE)) as upstream, gateway(openai_at(upstream)) as wayport:
+        headers = {"authorization": f"Bearer {wayport.keys.add(KEY, models=('m',))}"}
+        assert (await wayport.ask({**ASK, "model": "nobody"}, headers=headers)).status_code == 403
+        assert (await wayport.ask(ASK, headers=headers)).status_code == 200
+        open_to_all = {"authorization": f"Bearer {wayport.keys.add('sk-another-key-000001')}"}
+        assert (await wayport.ask({**ASK, "model": "nobody"}, headers=open_to_all)).status_code == 404

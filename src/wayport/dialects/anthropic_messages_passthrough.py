@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -16,8 +17,8 @@ from wayport.dialects.anthropic_messages_fields import NAME, NULL
 from wayport.dialects.anthropic_messages_options import NEVER_REFUSED, knows_effort
 from wayport.dialects.anthropic_messages_request import decode_request
 from wayport.dialects.anthropic_messages_upstream import draft_request
-from wayport.dialects.anthropic_messages_usage import merge
-from wayport.dialects.dialect import Glance, Profile
+from wayport.dialects.anthropic_messages_usage import finish_of, merge, tier_of
+from wayport.dialects.dialect import Glance, Profile, Stated
 from wayport.dialects.neutral import DialectName
 from wayport.dialects.sealing import PREFIX_BYTES
 from wayport.wire import anthropic_messages as wire
@@ -67,10 +68,17 @@ class MessagesPassthrough:
         changed += _fit_target(kept, profile)
         return patch.join(kept), changed
 
-    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Usage | None]:
+    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Stated]:
         fields = patch.split(body)
-        usage = fields.get("usage", NULL)
-        stated = merge(None, wire.decode_usage(usage)) if usage != NULL else None
+        stated = Stated(id=_text(fields, "id"))
+        raw = fields.get("usage", NULL)
+        if raw != NULL:
+            usage = wire.decode_usage(raw)
+            stated.usage = merge(None, usage)
+            stated.service_tier = tier_of(usage)
+        word = _text(fields, "stop_reason")
+        if word is not None:
+            stated.finish = finish_of(word)
         if model is None:
             return body, stated
         fields["model"] = patch.encode(model)
@@ -189,3 +197,11 @@ def _lower_limit(fields: Fields, profile: Profile) -> bool:
     if lower:
         fields["max_tokens"] = patch.encode(cap)
     return lower
+
+
+def _text(fields: Fields, name: str) -> str | None:
+    raw = fields.get(name, NULL)
+    try:
+        return None if raw == NULL else wire.decode_str(raw)
+    except msgspec.DecodeError:
+        return None

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from wayport.core.errors import Fault, WayportError
 from wayport.core.usage import Usage
-from wayport.dialects.neutral import Delta, DialectName, Request, Response
+from wayport.dialects.neutral import Delta, DialectName, FinishReason, Request, Response
 from wayport.wire.patch import Fields
 from wayport.wire.sse import Event
 
@@ -213,6 +213,16 @@ class UpstreamHalf(Protocol):
         ...
 
 
+class Stated(Struct, gc=False):
+    """What a whole answer that passes through says of itself."""
+
+    usage: Usage | None = None
+    id: str | None = None
+    service_tier: str | None = None
+    """which was used, in OpenAI's words: it may have a price of its own"""
+    finish: FinishReason | None = None
+
+
 class Passthrough(Protocol):
     """Same dialect on both sides: what must be read and changed, nothing else decoded."""
 
@@ -226,8 +236,8 @@ class Passthrough(Protocol):
         """The body for the upstream and the names of what was dropped. `want_usage`: make a stream state its usage."""
         ...
 
-    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Usage | None]:
-        """The body for the client, with the model's name replaced if `model` is given, and the usage it states."""
+    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Stated]:
+        """The body for the client, with the model's name replaced if `model` is given, and what it states of itself."""
         ...
 
     def glance(self, event: bytes) -> Glance: ...

@@ -12,12 +12,12 @@ from msgspec import Raw, Struct
 
 from wayport.core.errors import Fault
 from wayport.core.usage import Usage
-from wayport.dialects.dialect import Glance, Profile
+from wayport.dialects.dialect import Glance, Profile, Stated
 from wayport.dialects.gemini_content_errors import fault_in_stream
 from wayport.dialects.gemini_content_request import REMOVED, is_ours
 from wayport.dialects.gemini_content_seals import without_seals
 from wayport.dialects.gemini_content_usage import usage_of
-from wayport.dialects.gemini_content_words import NAME
+from wayport.dialects.gemini_content_words import NAME, billed_tier, finish_of
 from wayport.dialects.neutral import DialectName
 from wayport.dialects.sealing import PREFIX_BYTES
 from wayport.wire import patch, sse
@@ -63,11 +63,11 @@ class GeminiPassthrough:
         changed = _fit(kept, profile) if must_fit else []
         return patch.join(kept), changed
 
-    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Usage | None]:
-        usage = _usage(body, None)
+    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Stated]:
+        stated = _stated(body)
         if model is None:
-            return body, usage
-        return _renamed(body, model), usage
+            return body, stated
+        return _renamed(body, model), stated
 
     def glance(self, event: bytes) -> Glance:
         if _FINISH.search(event) is not None and _ends(sse.parse(event).data):
@@ -109,6 +109,20 @@ def _ends(data: bytes) -> bool:
     if any(one.finish_reason is not None for one in seen.candidates):
         return True
     return not seen.candidates and seen.prompt_feedback is not None and seen.prompt_feedback.block_reason is not None
+
+
+def _stated(body: bytes) -> Stated:
+    stated = Stated(_usage(body, None))
+    try:
+        seen: UsageOnly = decode_usage_only(body)
+    except ValueError:
+        return stated
+    stated.id = seen.response_id
+    if seen.usage_metadata is not None:
+        stated.service_tier = billed_tier(seen.usage_metadata.service_tier, seen.usage_metadata.traffic_type)
+    if seen.candidates and (word := seen.candidates[0].finish_reason) is not None:
+        stated.finish = finish_of(word, calls=False)
+    return stated
 
 
 def _usage(data: bytes, before: Usage | None) -> Usage | None:

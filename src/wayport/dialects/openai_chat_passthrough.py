@@ -14,12 +14,13 @@ from msgspec.structs import replace
 
 from wayport.core.errors import Fault
 from wayport.core.usage import Usage
-from wayport.dialects.dialect import Glance, Profile
+from wayport.dialects.dialect import Glance, Profile, Stated
 from wayport.dialects.neutral import DialectName
 from wayport.dialects.openai_chat_control import CONTROL, merged
 from wayport.dialects.openai_chat_decode import decode_request
 from wayport.dialects.openai_chat_encode import encode_request
 from wayport.dialects.openai_chat_fault import fault_of_value
+from wayport.dialects.openai_chat_message import read_finish
 from wayport.dialects.openai_chat_plan import Plan, ask_for_usage
 from wayport.dialects.openai_chat_usage import read_usage, usage_of
 from wayport.wire import patch, sse
@@ -94,17 +95,24 @@ class ChatPassthrough:
         return _encode(out), dropped
 
     # -- whole answers ----------------------------------------------------------------------------------------------
-    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Usage | None]:
+    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Stated]:
         try:
             glimpse = glimpse_decoder.decode(body)
         except msgspec.ValidationError:
-            usage = _loose_usage(body)
+            stated = Stated(_loose_usage(body))
         else:
-            stated = glimpse.usage
-            if stated is None and glimpse.x_groq is not None:
-                stated = glimpse.x_groq.usage
-            usage = None if stated is None else usage_of(stated)
-        return (body if model is None else rename(body, quoted(model), 1)), usage
+            usage = glimpse.usage
+            if usage is None and glimpse.x_groq is not None:
+                usage = glimpse.x_groq.usage
+            choices = glimpse.choices
+            word = choices[0].finish_reason if choices else None
+            stated = Stated(
+                None if usage is None else usage_of(usage),
+                glimpse.id,
+                glimpse.service_tier,
+                None if word is None else read_finish(word, has_calls=False),
+            )
+        return (body if model is None else rename(body, quoted(model), 1)), stated
 
     # -- events -----------------------------------------------------------------------------------------------------
     def glance(self, event: bytes) -> Glance:
@@ -129,8 +137,8 @@ class ChatPassthrough:
         data = sse.parse(event).data
         if not data.startswith(b"{"):
             return before
-        _, usage = self.patch_response(data, model=None)
-        return usage or _usage_of_choices(data) or before
+        _, stated = self.patch_response(data, model=None)
+        return stated.usage or _usage_of_choices(data) or before
 
     def fault_of(self, event: bytes) -> Fault:
         data = sse.parse(event).data

@@ -17,7 +17,7 @@ from wayport.core.usage import Usage
 from wayport.dialects import cloud_embeddings as clouds
 from wayport.dialects import gemini_content_beside as gemini
 from wayport.dialects import openai_read as read
-from wayport.dialects.dialect import Dialect, Glance, Headers, Profile, StreamEncoder
+from wayport.dialects.dialect import Dialect, Glance, Headers, Profile, Stated, StreamEncoder
 from wayport.dialects.neutral import DialectName, Request, Response
 from wayport.dialects.openai_chat_control import CONTROL, merged
 from wayport.dialects.openai_chat_fault import error_body, fault_of_value
@@ -344,12 +344,12 @@ class EmbeddingsPassthrough:
             dropped.append(name)
         return encode(out), dropped
 
-    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Usage | None]:
+    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Stated]:
         try:
             usage = _usage_of(glimpse_decoder.decode(body).usage)
         except msgspec.ValidationError:
             usage = None
-        return (body if model is None else rename(body, quoted(model), 1)), usage
+        return (body if model is None else rename(body, quoted(model), 1)), Stated(usage)
 
     # An embedding is never streamed; the words are there because every passthrough has them.
     def glance(self, event: bytes) -> Glance:  # noqa: ARG002

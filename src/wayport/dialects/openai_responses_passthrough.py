@@ -13,13 +13,13 @@ from msgspec import Raw
 
 from wayport.core.errors import Fault
 from wayport.core.usage import Usage
-from wayport.dialects.dialect import Glance, Profile
-from wayport.dialects.neutral import DialectName, Request
+from wayport.dialects.dialect import Glance, Profile, Stated
+from wayport.dialects.neutral import DialectName, FinishReason, Request
 from wayport.dialects.openai_responses_blocks import one_line
 from wayport.dialects.openai_responses_control import REMOVED, upstream_fields
 from wayport.dialects.openai_responses_errors import fault_of_event, fault_of_response
 from wayport.dialects.openai_responses_fit import Fitting
-from wayport.dialects.openai_responses_frame import summary_usage
+from wayport.dialects.openai_responses_frame import finish_of, summary_usage
 from wayport.dialects.openai_responses_parts import NAME, is_object
 from wayport.dialects.sealing import PREFIX_BYTES
 from wayport.wire import patch, sse
@@ -77,14 +77,14 @@ class ResponsesPassthrough:
             {name: _closed(body, name, value) for name, value in opened.items()}
         ), refused + fitting.reported
 
-    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Usage | None]:
-        usage = _usage(body)
+    def patch_response(self, body: bytes, *, model: str | None) -> tuple[bytes, Stated]:
+        stated = _stated(body)
         if model is None:
-            return body, usage
+            return body, stated
         fields = patch.split(body)
         if "model" in fields:
             fields["model"] = patch.encode(model)
-        return patch.join(fields), usage
+        return patch.join(fields), stated
 
     def glance(self, event: bytes) -> Glance:
         kind = _kind(event)
@@ -156,11 +156,15 @@ def _summary(event: bytes) -> Summary:
         return Summary()
 
 
-def _usage(body: bytes) -> Usage | None:
+def _stated(body: bytes) -> Stated:
     try:
-        return summary_usage(SUMMARY.decode(body))
+        summary = SUMMARY.decode(body)
     except msgspec.ValidationError:
-        return None
+        return Stated()
+    finish: FinishReason | None = None
+    if summary.status is not None:
+        finish, _ = finish_of(summary.status, summary.incomplete_details, ())
+    return Stated(summary_usage(summary), summary.id, summary.service_tier, finish)
 
 
 def without_seals(items: Raw) -> Raw:

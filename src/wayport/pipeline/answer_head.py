@@ -66,6 +66,10 @@ def head_lines(call: Call, content_type: bytes, passed_on: bytes = b"") -> bytes
     reservation = call.reservation or call.charged
     if reservation is not None and (reservation.account.requests or reservation.account.tokens):
         lines += limit_lines(reservation.account)
+        if b"x-ratelimit-" in passed_on:
+            # The key's own are what its client goes by, and each name stands once.
+            kept = [line for line in passed_on.splitlines(keepends=True) if not line.startswith(b"x-ratelimit-")]
+            passed_on = b"".join(kept)
     if call.lowered_to is not None:
         lines += b"x-wayport-output-limit: %d\r\n" % call.lowered_to
     return lines + passed_on

@@ -16,7 +16,7 @@ from wayport.core.record import AttemptRecord
 from wayport.core.tasks import Tasks
 from wayport.core.thought import ThoughtStore
 from wayport.core.usage import Usage
-from wayport.dialects.dialect import Dialect
+from wayport.dialects.dialect import Dialect, Stated
 from wayport.dialects.gemini_content_beside import encode_embed_response
 from wayport.dialects.neutral import Delta, DialectName, Response, unfold
 from wayport.dialects.openai_embeddings import Embedded, write_answer
@@ -421,13 +421,21 @@ def _passed(call: Call, deployment: Deployment, prepared: Prepared, answer: Answ
     passthrough = call.dialect.passthrough
     assert passthrough is not None
     try:
-        data, usage = passthrough.patch_response(body, model=call.model_asked if _renames(call) else None)
+        data, stated = passthrough.patch_response(body, model=call.model_asked if _renames(call) else None)
     except ValueError as error:
         raise UpstreamFault(_stated(deployment, prepared, body) or unexpected(answer, body, error)) from None
-    if usage is None and (fault := _stated(deployment, prepared, body)) is not None:
+    if stated.usage is None and (fault := _stated(deployment, prepared, body)) is not None:
         raise UpstreamFault(fault)
-    _take(call, usage, len(data))
+    take(call, stated)
+    _take(call, stated.usage, len(data))
     return data
+
+
+def take(call: Call, stated: Stated) -> None:
+    """What an answer that passed through says of itself, but for its usage."""
+    call.upstream_id = stated.id
+    call.service_tier = stated.service_tier
+    call.finish = stated.finish
 
 
 def _decoded(deployment: Deployment, prepared: Prepared, answer: Answer, body: bytes) -> Response:

@@ -21,6 +21,7 @@ from wayport.core.errors import (
     ClientGone,
     Fault,
     InternalError,
+    ModelNotFound,
     RateLimited,
     Unavailable,
     UpstreamFault,
@@ -124,7 +125,12 @@ class Pipeline:
                 await loading
             if call.principal.aliases:
                 call.model_asked = call.principal.aliases.get(call.model_asked, call.model_asked)
-            found = table.find_or_all(call.model_asked, _MODES.get(call.operation, "chat"))
+            try:
+                found = table.find_or_all(call.model_asked, _MODES.get(call.operation, "chat"))
+            except ModelNotFound:
+                # Who may use some models only is not told which others there are.
+                allow(call.principal, call.model_asked, beside=call.beside, compat=table.snapshot.compat)
+                raise
             if not found.auto:
                 allow(
                     call.principal,

@@ -6,6 +6,7 @@ the record of the call is written before its last bytes go out.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Protocol
@@ -204,6 +205,7 @@ class PassthroughRelay(StreamRelay):
         self._model = model
         self._keep_usage = keep_usage
         self._splitter: Splits = splitter or Splitter()
+        self._first = b""
         self._tail: list[bytes] = []
         self._last = b""
         """a terminal event that waits for the end of the body"""
@@ -234,6 +236,10 @@ class PassthroughRelay(StreamRelay):
                 fault = self._passthrough.fault_of(event)
                 self._break(fault, mask(event.decode("utf-8", "replace"), self._secret()).encode())
                 return
+            if not self._tail and not self._first:
+                # It has what the answer says of itself: its id, the tier that serves it.
+                self._first = event
+                self.call.upstream_id = id_in(event)
             self._tail.append(event)
             if kind is Glance.USAGE:
                 self._usage = self._passthrough.usage_of(event, self._usage)
@@ -291,12 +297,14 @@ class PassthroughRelay(StreamRelay):
         assert self._dialect.upstream is not None
         decoder = self._dialect.upstream.stream_decoder()
         # All is fed before the end is asked for: some decoders tell a finish only then.
-        told = [delta for event in self._tail[-4:] for delta in decoder.feed(parse(event))]
+        last = self._tail[-4:]
+        events = [self._first, *last] if self._first and self._first not in last else last
+        told = [delta for event in events for delta in decoder.feed(parse(event))]
         for delta in (*told, *decoder.end()):
             if isinstance(delta, ChoiceFinished):
                 self.call.finish = delta.finish
             elif isinstance(delta, Started):
-                self.call.upstream_id = delta.id
+                self.call.upstream_id = delta.id or self.call.upstream_id
                 self.call.service_tier = delta.service_tier or self.call.service_tier
             elif isinstance(delta, UsageReported):
                 self._usage = self._usage or delta.usage
@@ -449,6 +457,15 @@ class TranslatedRelay(StreamRelay):
     def on_fault(self, fault: Fault) -> None:
         if not self.ended:
             self._write([Failed(fault=fault)])
+
+
+_ID = re.compile(rb'"(?:id|responseId)"\s*:\s*"([^"\\]{1,200})"')
+
+
+def id_in(event: bytes) -> str | None:
+    """The answer's id, which stands in the first event of each dialect before any other."""
+    match = _ID.search(event)
+    return None if match is None else match[1].decode("utf-8", "replace")
 
 
 def _is_event(rest: bytes) -> bool:

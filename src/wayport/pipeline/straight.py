@@ -31,7 +31,7 @@ from wayport.dialects.dialect import Dialect, Passthrough
 from wayport.pipeline import attribution, cache_points
 from wayport.pipeline.admission import Admit
 from wayport.pipeline.answer_head import JSON, head_lines
-from wayport.pipeline.attempt import ANSWER_BYTES, Attempt, is_events, is_stream
+from wayport.pipeline.attempt import ANSWER_BYTES, Attempt, is_events, is_stream, take
 from wayport.pipeline.betas import BETAS_HEADER
 from wayport.pipeline.bounds import Bound
 from wayport.pipeline.call import Call, Client, began
@@ -309,7 +309,8 @@ class Straight:
         body = straight.whole()
         now_s = self._clock.steady_s()
         try:
-            data, usage = lane.passthrough.patch_response(body, model=lane.renames)
+            data, stated = lane.passthrough.patch_response(body, model=lane.renames)
+            usage = stated.usage
         except ValueError:
             usage = None
         if usage is None or is_events(body):
@@ -321,6 +322,7 @@ class Straight:
         live.end()
         straight.left = True
         call.upstream_wait_s = took_s = now_s - call.asked_s
+        take(call, stated)
         call.usage = usage
         call.usage_source = "reported"
         call.attempts[0].status = 200

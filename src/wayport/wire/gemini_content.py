@@ -60,11 +60,13 @@ class SearchQueries(Struct, frozen=True, kw_only=True, rename="camel"):
 
 class SearchedCandidate(Struct, frozen=True, kw_only=True, rename="camel"):
     grounding_metadata: SearchQueries | None = None
+    finish_reason: str | None = None
 
 
 class UsageOnly(Struct, frozen=True, kw_only=True, rename="camel"):
     """What of an answer concerns usage; everything else is passed over undecoded."""
 
+    response_id: str | None = None
     usage_metadata: UsageMetadata | None = None
     candidates: list[SearchedCandidate] = []
 

@@ -90,9 +90,16 @@ class GroqEnd(Struct, kw_only=True, frozen=True):
     usage: UsageObject | None = None
 
 
+class ChoiceGlimpse(Struct, kw_only=True, frozen=True):
+    finish_reason: str | None = None
+
+
 class AnswerGlimpse(Struct, kw_only=True, frozen=True):
     """What passthrough reads of a whole answer or a chunk."""
 
+    id: str | None = None
+    service_tier: str | None = None
+    choices: list[ChoiceGlimpse] | None = None
     usage: UsageObject | None = None
     x_groq: GroqEnd | None = None
 

@@ -72,6 +72,10 @@ class IncompleteDetails(Struct, kw_only=True, frozen=True):
 class Summary(Struct, kw_only=True, frozen=True):
     """What Passthrough reads of a response, whole or inside an event."""
 
+    id: str | None = None
+    service_tier: str | None = None
+    status: str | None = None
+    incomplete_details: Raw | None = None
     usage: ResponseUsage | None = None
     tool_usage: ToolUsage | None = None
     error: Raw = NO_RAW
