@@ -44,6 +44,8 @@ def test_an_empty_place_is_passed_over(name: bytes, empty: bytes) -> None:
         (b"Basic " + base64.b64encode(b"sk-1:"), b"sk-1"),
         (b"Basic " + base64.b64encode(b"sk-1:x"), b"sk-1"),
         (b"Basic nonsense!", None),
+        (b"Bearer sk-1\t", b"sk-1"),
+        (b"Bearer  sk-1 ", b"sk-1"),
     ],
 )
 def test_schemes(value: bytes, key: bytes | None) -> None:

@@ -126,6 +126,11 @@ CASES = [
     Case("silent for too long", [stall(), OK]),
     Case("a stream that breaks off", [sse(OPENING, chunk({"content": "Hal"}), end=False, then="close")], ask=STREAMED),
     Case("a connection that was closed meanwhile", [close_without_answer(), OK]),
+    Case(
+        "what is dropped, on a connection that was closed meanwhile",
+        [close_without_answer(), OK],
+        ask={**ASK, "max_tokens": 5000, "reasoning_effort": "low"},
+    ),
     Case("a deployment that redirects", [answer(b"", status=307, headers={"location": "/v2"}), OK]),
     # What is not ordinary:
     Case("an end user", [OK], ask={**ASK, "user": "u1"}, straight=False),
@@ -213,14 +218,11 @@ def _plain(record: CallRecord) -> Any:
     return json.loads(re.sub(r"127\.0\.0\.1:\d+", "upstream", json.dumps(found, default=str)))
 
 
-async def test_a_client_that_leaves_is_accounted_alike() -> None:
+@pytest.mark.parametrize("behind", [b"", whole(json.dumps(WHOLE).encode())[:-30]], ids=["silence", "the answer's head"])
+async def test_a_client_that_leaves_is_accounted_alike(behind: bytes) -> None:
     """Its call is called off at once, counts against nobody and is charged for what was sent."""
     asked = asyncio.Event()
-
-    async def hold(exchange: Any) -> None:
-        asked.set()
-        await stall()(exchange)
-
+    hold = stall(behind, asked.set) if behind else stall(asked.set)
     async with Upstream([OK, hold, OK, OK, hold, OK]) as upstream:
         outcomes = []
         for straight in (True, False):
@@ -230,6 +232,8 @@ async def test_a_client_that_leaves_is_accounted_alike() -> None:
                 taken = _watched(wayport, straight=straight)
                 leaving = asyncio.ensure_future(wayport.ask(ASK, headers=headers))
                 await asked.wait()
+                while behind and not any(each.head_bytes for each in _upstream_connections(wayport)):
+                    await asyncio.sleep(0)
                 leaving.cancel()
                 await wayport.until_idle()
                 assert taken == ([True] if straight else [])
@@ -241,6 +245,78 @@ async def test_a_client_that_leaves_is_accounted_alike() -> None:
                 outcomes.append((records, gauges))
             asked.clear()
         assert outcomes[0] == outcomes[1]
+
+
+def _upstream_connections(wayport: Gateway) -> list[Any]:
+    return [each for each in wayport.worker.transport._pools.connections if each.answer is not None]
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["the client leaves", "the worker stops"])
+async def test_what_is_cancelled_as_it_is_handed_over_is_ended_all_the_same(gone: bool) -> None:
+    """A task that is cancelled before its first step runs nothing: neither a slot nor money may stay taken for it."""
+    async with Upstream([OK, BUSY, OK]) as upstream, gateway(_config(upstream)) as wayport:
+        headers = {"authorization": f"Bearer {wayport.keys.add(KEY, holders=(LIMITED,))}"}
+        await wayport.ask(ASK, headers=headers)
+        way: Any = wayport.worker.straight
+        hand_over = way.go_on
+
+        def interrupted(straight: Any, fault: Any) -> None:
+            hand_over(straight, fault)
+            if gone:
+                straight.client.protocol._transport.abort()
+                straight.client.protocol.connection_lost(None)
+            else:
+                straight.client.task.cancel("draining")
+
+        way.go_on = interrupted
+        try:
+            told = await wayport.ask(ASK, headers=headers)
+            assert not gone
+            assert (told.status_code, told.json()["error"]["code"]) == (503, "shutting_down")
+        except httpx.HTTPError:
+            assert gone
+        await wayport.until_idle()
+        way.go_on = hand_over
+        assert [g.busy for g in wayport.worker.admission.gauges.all() if g.kind in {"slots", "money"}] == [0, 0]
+        assert not wayport.worker.routing.lives.in_flight()
+        assert [record.status for record in wayport.records if not record.opened] == [
+            "success",
+            "cancelled" if gone else "failure",
+        ]
+        assert (await wayport.ask(ASK, headers=headers)).status_code == 200
+
+
+async def test_what_others_learned_meanwhile_is_learned_of_a_call_that_was_sent_before() -> None:
+    """Two calls with a parameter that the target refuses: both are asked again without it, whoever is refused first."""
+    refused = json_answer(
+        {
+            "error": {
+                "message": "Unsupported parameter: 'logprobs'",
+                "param": "logprobs",
+                "code": "unsupported_parameter",
+            }
+        },
+        status=400,
+    )
+    gate, arrived = asyncio.Event(), asyncio.Event()
+
+    async def late(exchange: Any) -> None:
+        arrived.set()
+        await gate.wait()
+        await refused(exchange)
+
+    ask = {**ASK, "logprobs": True}
+    async with Upstream([OK, OK, late, refused, OK, OK]) as upstream:
+        async with gateway(_config(upstream).replace("0.3", "60")) as wayport:
+            await asyncio.gather(wayport.ask(ASK), wayport.ask(ASK))
+            taken = _watched(wayport, straight=True)
+            first = asyncio.ensure_future(wayport.ask(ask))
+            await arrived.wait()
+            assert (await wayport.ask(ask)).status_code == 200
+            gate.set()
+            answered = await first
+            assert (answered.status_code, taken) == (200, [True, True])
+            assert answered.headers["x-wayport-dropped-params"] == "logprobs"
 
 
 async def test_when_the_worker_stops_a_straight_call_is_told_so() -> None:

@@ -29,7 +29,7 @@ def find_key(header: Header, *, own_names: Sequence[bytes] = (), query: bytes = 
         return key
     if value := header(b"authorization"):
         # As nearly everybody writes it.
-        if value.startswith(b"Bearer sk-") and b" " not in (key := value[7:]):
+        if value.startswith(b"Bearer sk-") and b" " not in (key := value[7:].rstrip()):
             return key
         if key := _bare(value):
             return key

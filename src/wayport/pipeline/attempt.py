@@ -105,7 +105,9 @@ class Attempt:
         Raises `UpstreamFault` while nothing of this attempt was sent to the client, `BadRequest` for what cannot be put
         to this target.
         """
-        asked = self.lessons.taught(deployment)
+        # What was sent was sent to it as it was then: what others learned meanwhile has to be learned of it, too.
+        known = sent is None or (sent.answer is None and sent.fault is None)
+        asked = self.lessons.taught(deployment) if known else deployment
         lessons: tuple[Lesson, ...] = ()
         while True:
             try:
@@ -130,6 +132,7 @@ class Attempt:
         if sent.fault is not None:
             raise UpstreamFault(sent.fault.with_traceback(None).fault) from None
         if sent.answer is None:
+            call.dropped = []
             return await self._ask(call, deployment, record, again=True)
         return await self._answered(call, deployment, record, sent.prepared, sent.answer)
 
@@ -159,10 +162,15 @@ class Attempt:
         origin, head = target.origin, target.head + lines
         if deployment.signed:
             origin, head = await way_to(self._credentials, deployment, target, prepared.body, lines)
-        call.asked_s = self._clock.steady_s()
+        if not again:
+            call.asked_s = self._clock.steady_s()
         try:
             answer = await self._transport.send(
-                origin, head, prepared.body, timeouts=call.timeouts or deployment.timeouts, again=again
+                origin,
+                head,
+                prepared.body,
+                timeouts=call.timeouts or deployment.timeouts,
+                first_sent_s=call.asked_s if again else None,
             )
         except TransportFault as error:
             # The connection remembers it: without its frames, or they would hold the whole call in a circle.

@@ -144,6 +144,8 @@ class Straight:
     # ----------------------------------------------------------------------------------------------------- the way there
     def begin(self, client: Taken) -> bool:
         """Takes the call and answers it. False: it is for the long way, and nothing has happened."""
+        clock = self._clock
+        began_s, began_steady_s = clock.now_s(), clock.steady_s()
         path = client.path
         dialect = self._paths.get(path)
         if dialect is None or not self._health.quiet or not _OF_INTEREST_IN_HEAD.isdisjoint(client.headers):
@@ -182,16 +184,14 @@ class Straight:
             or (lane.betas and client.header(_BETAS) is not None)
         ):
             return False
-        clock = self._clock
-        now_s = clock.steady_s()
         call = began(
             client,
             dialect,
             call_id=self._new_id(),
             operation="chat",
             route=path,
-            started_s=clock.now_s(),
-            steady_s=now_s,
+            started_s=began_s,
+            steady_s=began_steady_s,
         )
         call.fields = fields
         call.model_asked = lane.asked
@@ -227,13 +227,20 @@ class Straight:
         if lane.binds and not self._admit.at_once(call, lane.found, lane.bound):
             return False
         # From here on it is ours.
+        call.asked_s = now_s = clock.steady_s()
+        record.started_ms = (now_s - began_steady_s) * 1000
         self._load.calls += 1
         lane.candidate.live.begin(now_s, again=False)
         connection = pool.idle.pop()
         straight = client.task = StraightCall(self, call, lane, connection)
-        connection.begin(straight, head, body)
-        total_s = timeouts.total_s
-        connection.wait(timeouts, now_s, FOREVER if total_s is None else now_s + total_s)
+        try:
+            connection.begin(straight, head, body)
+            total_s = timeouts.total_s
+            connection.wait(timeouts, now_s, FOREVER if total_s is None else now_s + total_s)
+        except Exception as error:  # noqa: BLE001 (border: it may have been sent, and is not sent again)
+            straight.over = True
+            connection.drop()
+            self.failed(straight, error)
         return True
 
     def _learn(self, principal: Principal, path: str, dialect: Dialect, model: bytes) -> tuple[Principal, Lane | None]:
@@ -245,7 +252,7 @@ class Straight:
         if len(model) <= _NAME_BYTES:
             try:
                 lane = self._lane(principal, path, dialect, _text(model))
-            except (WayportError, msgspec.MsgspecError, UnicodeDecodeError):
+            except (WayportError, ValueError):
                 # It is refused on the long way, which says why.
                 lane = None
         found = (principal, lane)
@@ -348,32 +355,48 @@ class Straight:
         prepared = Prepared(body=b"", upstream=call.dialect, operation="chat")
         sent = Sent(prepared, None if straight.unanswered else straight, fault)
         client: Taken = straight.client
-        client.task = asyncio.get_running_loop().create_task(self._long_way(call, lane, sent))
+        client.task = task = asyncio.get_running_loop().create_task(self._long_way(straight, lane, sent))
+        task.add_done_callback(lambda _: self._unless_begun(straight))
 
-    async def _long_way(self, call: Call, lane: Lane, sent: Sent) -> None:
+    async def _long_way(self, straight: "StraightCall", lane: Lane, sent: Sent) -> None:
+        straight.began = True
         try:
-            await self._pipeline.go_on(call, sent, found=lane.found, table=lane.table, candidate=lane.candidate)
+            await self._pipeline.go_on(
+                straight.call, sent, found=lane.found, table=lane.table, candidate=lane.candidate
+            )
         finally:
             self._load.calls -= 1
 
+    def _unless_begun(self, straight: "StraightCall") -> None:
+        """A task that is cancelled before its first step runs nothing of what it is made of."""
+        if not straight.began:
+            straight.over = True
+            straight.abort()
+            self.cancelled(straight)
+
     def cancelled(self, straight: "StraightCall") -> None:
         """The client has left, or it is we who stop."""
-        call, lane = straight.call, straight.lane
-        call.upstream_wait_s = self._clock.steady_s() - call.asked_s
-        record = call.attempts[0]
-        record.error_class = "cancelled"
-        record.duration_ms = call.upstream_wait_s * 1000
-        lane.candidate.live.end()
-        self._health.gave_up(lane.deployment)
-        self._pipeline.cancelled(call)
+        straight.call.attempts[0].error_class = "cancelled"
+        self._leave(straight)
+        self._pipeline.cancelled(straight.call)
         self._over(straight)
 
     def failed(self, straight: "StraightCall", error: Exception) -> None:
         """Our own mistake."""
         if not straight.left:
-            straight.lane.candidate.live.end()
+            self._leave(straight)
         self._pipeline.failed(straight.call, error)
         self._over(straight)
+
+    def _leave(self, straight: "StraightCall") -> None:
+        """The attempt came to no end that says anything of the deployment."""
+        call, lane = straight.call, straight.lane
+        call.upstream_wait_s = self._clock.steady_s() - call.asked_s
+        record = call.attempts[0]
+        record.status = straight.status
+        record.duration_ms = call.upstream_wait_s * 1000
+        lane.candidate.live.end()
+        self._health.gave_up(lane.deployment)
 
     def _over(self, straight: "StraightCall") -> None:
         """It did not end well."""
@@ -396,7 +419,7 @@ def _timeouts(deployment: Deployment, patience_s: float | None) -> tuple[Timeout
 class StraightCall(Answer):
     """One call on its way, the receiver of its own answer. Towards the client's connection it is what can be cancelled."""
 
-    __slots__ = ("call", "client", "handed_over", "lane", "left", "over", "unanswered", "way")
+    __slots__ = ("began", "call", "client", "handed_over", "lane", "left", "over", "unanswered", "way")
 
     def __init__(self, way: Straight, call: Call, lane: Lane, connection: Connection) -> None:
         super().__init__(asyncio.get_running_loop(), connection, None, reused=True)
@@ -405,6 +428,8 @@ class StraightCall(Answer):
         self.lane = lane
         self.client: Any = call.client
         self.handed_over = False
+        self.began = False
+        """the task that it was handed to runs"""
         self.left = False
         """the deployment has one call less in flight"""
         self.over = False

@@ -54,7 +54,7 @@ class Traces:
         sought = call_id.encode("utf-8", "replace")
         for each in self._records:
             if isinstance(each, bytes):
-                if sought in each and (record := _decode(each)).call_id == call_id:
+                if each and sought in each and (record := _decode(each)).call_id == call_id:
                     return record
             elif each.call_id == call_id:
                 return each

@@ -77,18 +77,19 @@ class Transport:
         *,
         timeouts: Timeouts,
         on_sent: Callable[[], None] | None = None,
-        again: bool = False,
+        first_sent_s: float | None = None,
     ) -> Answer:
         """Sends one request and returns when the head of its answer is here. Raises `TransportFault`.
 
         `head`: request line and header lines, each with its line end, without content-length and the blank line.
-        `on_sent` is called once, when the first of the body was handed to a socket. `again`: it was sent before and died on
-        an idle connection, so it goes out on a new one.
+        `on_sent` is called once, when the first of the body was handed to a socket. `first_sent_s`: it was sent before, then,
+        and died on an idle connection, so it goes out on a new one and its time runs on.
         """
         now = self._steady_s()
         total_s = timeouts.total_s
-        total_until = FOREVER if total_s is None else now + total_s
-        sent = again
+        began_s = now if first_sent_s is None else first_sent_s
+        total_until = FOREVER if total_s is None else began_s + total_s
+        sent = first_sent_s is not None
         while True:
             pool = self._pool_of(origin) or self._new_pool(origin)
             idle = pool.idle
