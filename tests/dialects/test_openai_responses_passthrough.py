@@ -9,7 +9,7 @@ import pytest
 from tests.dialects import laws
 
 from wayport.core.usage import Usage
-from wayport.dialects.dialect import Glance, Profile
+from wayport.dialects.dialect import Glance, Profile, Stated
 from wayport.dialects.openai_responses import DIALECT
 from wayport.wire import patch, sse
 
@@ -164,3 +164,13 @@ def test_a_repeated_key_keeps_its_last_value() -> None:
 def test_a_body_that_cannot_be_read_is_an_error_with_a_position() -> None:
     with pytest.raises(msgspec.DecodeError, match=r"byte"):
         patch.split(b'{"model":"a",}')
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "finish"),
+    [("completed", None, "stop"), ("incomplete", {"reason": "max_output_tokens"}, "length"), ("failed", None, "error")],
+)
+def test_what_an_answer_says_of_itself_is_read(status: str, details: object, finish: str) -> None:
+    answer = {"id": "resp_1", "status": status, "incomplete_details": details, "service_tier": "flex", "output": []}
+    _, stated = PASS.patch_response(json.dumps(answer).encode(), model=None)
+    assert stated == Stated(None, "resp_1", "flex", finish)  # type: ignore[arg-type]  # one of the words

@@ -163,7 +163,8 @@ def _stated(body: bytes) -> Stated:
         return Stated()
     finish: FinishReason | None = None
     if summary.status is not None:
-        finish, _ = finish_of(summary.status, summary.incomplete_details, ())
+        details = summary.incomplete_details
+        finish, _ = finish_of(summary.status, None if details is NO_RAW or details == NULL else details, ())
     return Stated(summary_usage(summary), summary.id, summary.service_tier, finish)
 
 

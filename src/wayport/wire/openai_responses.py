@@ -75,7 +75,7 @@ class Summary(Struct, kw_only=True, frozen=True):
     id: str | None = None
     service_tier: str | None = None
     status: str | None = None
-    incomplete_details: Raw | None = None
+    incomplete_details: Raw = NO_RAW
     usage: ResponseUsage | None = None
     tool_usage: ToolUsage | None = None
     error: Raw = NO_RAW
