@@ -172,5 +172,6 @@ def test_a_body_that_cannot_be_read_is_an_error_with_a_position() -> None:
 )
 def test_what_an_answer_says_of_itself_is_read(status: str, details: object, finish: Any) -> None:
     answer = {"id": "resp_1", "status": status, "incomplete_details": details, "service_tier": "flex", "output": []}
+    assert PASS is not None
     _, stated = PASS.patch_response(json.dumps(answer).encode(), model=None)
     assert stated == Stated(None, "resp_1", "flex", finish)
