@@ -632,3 +632,16 @@ async def test_an_answer_without_an_id_goes_out_and_is_not_kept() -> None:
         answered = await wayport.ask({"model": "m", "input": "q"}, "/v1/responses")
         assert answered.status_code == 200
         assert wayport.keys.turns.turns == {}
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_what_the_built_in_model_says_is_a_whole_response(*, stored: bool) -> None:
+    """It has no envelope of an upstream's to keep: clients look for a status, an id and the kind of each item."""
+    async with gateway() as wayport:
+        ask = {"model": "wayport/echo", "input": "Hi there", "store": stored}
+        answer = (await wayport.ask(ask, "/v1/responses")).json()
+        assert (answer["status"], answer["object"]) == ("completed", "response")
+        assert answer["id"].startswith("resp_")
+        (item,) = answer["output"]
+        assert (item["type"], item["role"], item["status"]) == ("message", "assistant", "completed")
+        assert item["content"][0]["text"] == "Hi there"

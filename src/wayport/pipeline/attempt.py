@@ -381,6 +381,9 @@ class Attempt:
         """Gives the client an answer that no upstream made; `deltas` is the same as a stream."""
         request = self._prepare.neutral(call, deployment)
         prepared = Prepared(body=b"", upstream=call.dialect, operation="chat", translated=True, request=request)
+        if call.dialect.name == "openai_responses":
+            # An answer of that format would bring its envelope along; one that is made up has none and is given one.
+            response.dialect = "openai_chat"
         if call.stream:
             return await self._tell(call, prepared, _NOTHING, deltas, b"")
         data = _told(call, prepared, response)
