@@ -58,11 +58,8 @@ class Authenticator:
         if key is None:
             raise refusals.no_key(self._compat)
         key_hash = sha256(key).hexdigest()
-        known = self._cache.fresh(key_hash)
-        if known is not None:
+        if (known := self._remembered(key_hash)) is not None:
             return known
-        if (master := self._master(key_hash)) is not None:
-            return master
         if not key.startswith(b"sk-"):
             raise refusals.malformed_key(self._compat, key)
         return self._ask(key, key_hash)
@@ -80,7 +77,9 @@ class Authenticator:
         key = find_key(header, own_names=self._header_names)
         if key is None:
             return None
-        key_hash = sha256(key).hexdigest()
+        return self._remembered(sha256(key).hexdigest())
+
+    def _remembered(self, key_hash: str) -> Principal | None:
         return self._cache.fresh(key_hash) or self._master(key_hash)
 
     def _master(self, key_hash: str) -> Principal | None:

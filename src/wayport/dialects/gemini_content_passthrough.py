@@ -112,12 +112,11 @@ def _ends(data: bytes) -> bool:
 
 
 def _stated(body: bytes) -> Stated:
-    stated = Stated(_usage(body, None))
     try:
         seen: UsageOnly = decode_usage_only(body)
     except ValueError:
-        return stated
-    stated.id = seen.response_id
+        return Stated()
+    stated = Stated(_usage_in(seen, None), seen.response_id)
     if seen.usage_metadata is not None:
         stated.service_tier = billed_tier(seen.usage_metadata.service_tier, seen.usage_metadata.traffic_type)
     if seen.candidates and (word := seen.candidates[0].finish_reason) is not None:
@@ -133,6 +132,10 @@ def _usage(data: bytes, before: Usage | None) -> Usage | None:
         seen: UsageOnly = decode_usage_only(data)
     except ValueError:
         return before
+    return _usage_in(seen, before)
+
+
+def _usage_in(seen: UsageOnly, before: Usage | None) -> Usage | None:
     if seen.usage_metadata is None:
         return before
     searches = 0 if before is None else before.web_search_requests

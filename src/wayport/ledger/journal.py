@@ -106,16 +106,17 @@ class Spool:
 
         False: it could not be kept, which is counted.
         """
+        nano_usd = (record.cost_nano_usd or 0) + record.wasted_nano_usd
         try:
             payload = self._encode(record)
         except (ValueError, TypeError, OverflowError):
             # Lone surrogates or numbers beyond 64 bits out of a client's request: its cost must not vanish for that.
             salvaged = _salvaged(record)
             if salvaged is None:
-                self._lose((record.cost_nano_usd or 0) + record.wasted_nano_usd, "the record cannot be encoded")
+                self._lose(nano_usd, "the record cannot be encoded")
                 return False
             payload = self._encode(salvaged)
-        return self.keep(payload, nano_usd=(record.cost_nano_usd or 0) + record.wasted_nano_usd)
+        return self.keep(payload, nano_usd=nano_usd)
 
     def keep(self, packed: bytes, *, nano_usd: int) -> bool:
         """`append` of a record that is MessagePack already; `nano_usd`: what it costs."""

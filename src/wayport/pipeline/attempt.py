@@ -437,12 +437,12 @@ def _passed(call: Call, deployment: Deployment, prepared: Prepared, answer: Answ
         raise UpstreamFault(_stated(deployment, prepared, body) or unexpected(answer, body, error)) from None
     if stated.usage is None and (fault := _stated(deployment, prepared, body)) is not None:
         raise UpstreamFault(fault)
-    take(call, stated)
+    note_stated(call, stated)
     _take(call, stated.usage, len(data))
     return data
 
 
-def take(call: Call, stated: Stated) -> None:
+def note_stated(call: Call, stated: Stated) -> None:
     """What an answer that passed through says of itself, but for its usage."""
     call.upstream_id = stated.id
     call.service_tier = stated.service_tier

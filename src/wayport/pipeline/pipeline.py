@@ -42,6 +42,7 @@ from wayport.pipeline.sent import Sent
 from wayport.pipeline.settle import Settlement
 from wayport.pipeline.turns import Turns
 from wayport.routing.group import Candidate
+from wayport.routing.plan import Plan
 from wayport.routing.routing import Routing
 from wayport.routing.table import Found, RoutingTable
 from wayport.wire import patch
@@ -142,15 +143,7 @@ class Pipeline:
                 )
             if own is not None:
                 found = await self._client_side.found(found, own)
-            call.plan = plan = self._routing.plan(
-                found,
-                table,
-                asking=CallAsking(call),
-                fields=call.fields,
-                headers=call.client.headers,
-                dialect=call.dialect.name,
-                began_s=call.steady_s,
-            )
+            plan = self._plan(call, found, table)
             if plan.wishes.dry_run:
                 tell_plan(call, plan, self._clock.steady_s())
                 return
@@ -180,15 +173,7 @@ class Pipeline:
     async def go_on(self, call: Call, sent: Sent, *, found: Found, table: RoutingTable, candidate: Candidate) -> None:
         """The rest of a call that was sent to `candidate` the straight way (straight.py)."""
         try:
-            call.plan = plan = self._routing.plan(
-                found,
-                table,
-                asking=CallAsking(call),
-                fields=call.fields,
-                headers=call.client.headers,
-                dialect=call.dialect.name,
-                began_s=call.steady_s,
-            )
+            plan = self._plan(call, found, table)
             await tries(
                 call,
                 plan.begun(candidate),
@@ -208,6 +193,18 @@ class Pipeline:
         finally:
             self._settle(call)
             call.let_go()
+
+    def _plan(self, call: Call, found: Found, table: RoutingTable) -> Plan:
+        call.plan = plan = self._routing.plan(
+            found,
+            table,
+            asking=CallAsking(call),
+            fields=call.fields,
+            headers=call.client.headers,
+            dialect=call.dialect.name,
+            began_s=call.steady_s,
+        )
+        return plan
 
     def cancelled(self, call: Call) -> None:
         """The client has left; or it waits, and it is we who leave: then it can ask elsewhere."""

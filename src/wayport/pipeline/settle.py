@@ -4,7 +4,6 @@ What must stay true: nothing is free by vanishing. An attempt whose body was sen
 """
 
 from collections.abc import Callable
-from copy import copy
 from typing import Protocol
 
 from wayport.access.admit import Reservation
@@ -105,38 +104,55 @@ class Settlement:
         if call.usage is not None and deployment is not None:
             call.cost = cost(call.usage, deployment.price, service_tier=call.service_tier, at_s=call.started_s)
         call.settled = True
-        targets = self._targets
-        if call.error is None and len(call.attempts) == 1 and (targets is None or not targets.any):
-            kept = self._keep_good(call, deployment)
-        else:
-            kept = self._keep(call, deployment)
+        kept = self._keep(call, call.principal, deployment)
         if call.open_slot and kept and self._under_way is not None:
             # Where its end could not be kept, its beginning stays: it costs what was reserved when this process ends.
             self._under_way.close(call.open_slot)
 
-    def _keep(self, call: Call, deployment: Deployment | None) -> bool:
-        record = self._record(call, deployment)
+    def _keep(self, call: Call, principal: Principal, deployment: Deployment | None) -> bool:
+        own = self._own(call, principal)
+        good = call.error is None and len(call.attempts) == 1
+        wasted_nano_usd = 0 if good else _wasted(call)
         if call.reservation is not None and self._charge is not None:
-            held = self._charge(call, (record.cost_nano_usd or 0) + record.wasted_nano_usd)
+            held = self._charge(call, (own.cost_nano_usd or 0) + wasted_nano_usd)
             if held is not None:
-                record.reserved_nano_usd = held.nano_usd
-                record.budget_windows = held.account.windows
-                record.lease_holder = self._lease_holder
-        if self._targets is not None and self._targets.any:
-            self._targets.charge(record, deployment)
+                own.reserved_nano_usd = held.nano_usd
+                own.budget_windows = held.account.windows
+                own.lease_holder = self._lease_holder
+        kind = self._kind(call, principal, deployment)
+        targets = self._targets if self._targets is not None and self._targets.any else None
+        if good and targets is None:
+            # As nearly all calls do, it went well at the first attempt: no record is made, only its bytes.
+            try:
+                packed = joined(kind.shared, own)
+            except (ValueError, TypeError, OverflowError):
+                pass  # Lone surrogates or the like: the journal knows what to do with a record.
+            else:
+                self._traces.keep(packed)
+                return self._journal is None or self._journal.keep(packed, nano_usd=own.cost_nano_usd or 0)
+        record = unpacked(kind.record, own)
+        # What copies of one record would share: it is written to, call by call.
+        record.target_windows = {}
+        record.wasted_nano_usd = wasted_nano_usd
+        error = call.error
+        if error is not None:
+            record.status = _status(call, error)
+            record.http_status = error.status
+            record.error_class = error.fault.kind if isinstance(error, UpstreamFault) else type(error).__name__
+            record.error = mask(error.message)[:_ERROR_CHARS]
+        if targets is not None:
+            targets.charge(record, deployment)
         self._traces.add(record)
         return self._journal is None or self._journal.append(record)
 
-    def _keep_good(self, call: Call, deployment: Deployment | None) -> bool:
-        """The same for a call that went well at the first attempt, as nearly all do: no record is made, only its bytes."""
-        principal, client, price = call.principal, call.client, call.cost
-        assert principal is not None
+    def _own(self, call: Call, principal: Principal) -> Own:
+        """What is the call's own of its record."""
+        client, price = call.client, call.cost
         duration_ms = (self._clock.steady_s() - call.steady_s) * 1000
-        attempt = call.attempts[0]
-        if not attempt.duration_ms:
+        if call.attempts and not (last := call.attempts[-1]).duration_ms:
             # It goes on until its last bytes are out, and they wait for this record.
-            attempt.duration_ms = duration_ms - attempt.started_ms
-        own = Own(
+            last.duration_ms = duration_ms - last.started_ms
+        return Own(
             call.id,
             call.started_s,
             call.started_s + duration_ms / 1000,
@@ -164,78 +180,6 @@ class Settlement:
             call.request_bytes,
             client.bytes_out,
         )
-        nano_usd = own.cost_nano_usd or 0
-        if call.reservation is not None and self._charge is not None:
-            held = self._charge(call, nano_usd)
-            if held is not None:
-                own.reserved_nano_usd = held.nano_usd
-                own.budget_windows = held.account.windows
-                own.lease_holder = self._lease_holder
-        kind = self._kind(call, principal, deployment)
-        try:
-            packed = joined(kind.shared, own)
-        except (ValueError, TypeError, OverflowError):
-            # Lone surrogates or the like: the journal knows what to do with a record.
-            record = unpacked(kind.record, own)
-            self._traces.add(record)
-            return self._journal is None or self._journal.append(record)
-        self._traces.keep(packed)
-        return self._journal is None or self._journal.keep(packed, nano_usd=nano_usd)
-
-    def _record(self, call: Call, deployment: Deployment | None) -> CallRecord:
-        clock = self._clock
-        now_s = clock.steady_s()
-        duration_ms = (now_s - call.steady_s) * 1000
-        if call.attempts and not call.attempts[-1].duration_ms:
-            # It goes on until its last bytes are out, and they wait for this record.
-            call.attempts[-1].duration_ms = duration_ms - call.attempts[-1].started_ms
-        principal = call.principal
-        assert principal is not None
-        error = call.error
-        record = copy(self._kind(call, principal, deployment).record)
-        record.call_id = call.id
-        record.started_s = call.started_s
-        record.ended_s = call.started_s + duration_ms / 1000
-        record.agent = (call.client.header(b"user-agent") or b"")[:_AGENT_CHARS].decode("latin-1")
-        record.client_address = call.client.client[0]
-        record.end_user = call.end_user
-        record.tags = tags_of(principal.tags, call.tags)
-        record.session_id = call.session_id
-        record.trace_id = call.trace_id
-        record.parent_span_id = call.parent_span_id
-        record.metadata = call.metadata
-        record.stream = call.stream
-        record.attempts = call.attempts
-        record.usage = call.usage
-        record.usage_source = call.usage_source
-        record.finish = call.finish
-        record.service_tier = call.service_tier
-        record.upstream_id = call.upstream_id
-        record.request_bytes = call.request_bytes
-        record.response_bytes = call.client.bytes_out
-        record.overhead_ms = duration_ms - call.upstream_wait_s * 1000
-        record.dropped_params = call.dropped
-        if call.first_content_s is not None:
-            record.first_token_ms = (call.first_content_s - call.steady_s) * 1000
-        price = call.cost
-        if price is not None:
-            record.cost_nano_usd = price.total_nano_usd
-            record.cost_parts = price.parts
-        else:
-            record.cost_parts = {}
-        # A copy shares what it is not given: each call has lists and dictionaries of its own.
-        record.target_windows = {}
-        record.routing = call.plan.decisions if call.plan is not None else []
-        if error is not None:
-            record.status = _status(call, error)
-            record.http_status = error.status
-            record.error_class = error.fault.kind if isinstance(error, UpstreamFault) else type(error).__name__
-            record.error = mask(error.message)[:_ERROR_CHARS]
-        if error is not None or len(call.attempts) > 1:
-            # The last one is in the call's own cost, where it left something to be counted.
-            abandoned = call.attempts if price is None else call.attempts[:-1]
-            record.wasted_nano_usd = sum(a.cost_nano_usd or 0 for a in abandoned)
-        return record
 
     def _kind(self, call: Call, principal: Principal, deployment: Deployment | None) -> "_Kind":
         """What the records of all calls of one caller at one deployment share."""
@@ -290,6 +234,12 @@ class _Kind:
         self.shared = shared(record)
         self.principal = principal
         self.deployment = deployment
+
+
+def _wasted(call: Call) -> int:
+    """What abandoned attempts cost; the last one is in the call's own cost, where it left something to be counted."""
+    abandoned = call.attempts if call.cost is None else call.attempts[:-1]
+    return sum(attempt.cost_nano_usd or 0 for attempt in abandoned)
 
 
 def tags_of(of_key: tuple[str, ...], of_call: list[str]) -> list[str]:

@@ -31,7 +31,7 @@ from wayport.dialects.dialect import Dialect, Passthrough
 from wayport.pipeline import attribution, cache_points
 from wayport.pipeline.admission import Admit
 from wayport.pipeline.answer_head import JSON, head_lines
-from wayport.pipeline.attempt import ANSWER_BYTES, Attempt, is_events, is_stream, take
+from wayport.pipeline.attempt import ANSWER_BYTES, Attempt, is_events, is_stream, note_stated
 from wayport.pipeline.betas import BETAS_HEADER
 from wayport.pipeline.bounds import Bound
 from wayport.pipeline.call import Call, Client, began
@@ -248,16 +248,14 @@ class Straight:
         if table is not self._table or len(self._lanes) >= _LANES:
             self._table = table
             self._lanes.clear()
-        lane = None
-        if len(model) <= _NAME_BYTES:
-            try:
-                lane = self._lane(principal, path, dialect, _text(model))
-            except (WayportError, ValueError):
-                # It is refused on the long way, which says why.
-                lane = None
-        found = (principal, lane)
-        if len(model) <= _NAME_BYTES:
-            self._lanes[principal.key_hash, path, model] = found
+        if len(model) > _NAME_BYTES:
+            return principal, None
+        try:
+            lane = self._lane(principal, path, dialect, _text(model))
+        except (WayportError, ValueError):
+            # It is refused on the long way, which says why.
+            lane = None
+        found = self._lanes[principal.key_hash, path, model] = (principal, lane)
         return found
 
     def _lane(self, principal: Principal, path: str, dialect: Dialect, asked: str) -> Lane | None:
@@ -329,7 +327,7 @@ class Straight:
         live.end()
         straight.left = True
         call.upstream_wait_s = took_s = now_s - call.asked_s
-        take(call, stated)
+        note_stated(call, stated)
         call.usage = usage
         call.usage_source = "reported"
         call.attempts[0].status = 200
@@ -342,8 +340,7 @@ class Straight:
             tokens=usage.input_tokens + usage.output_tokens,
             output_tokens=usage.output_tokens,
         )
-        if not self._health.quiet:
-            self._health.succeeded(lane.deployment, now_s)
+        self._health.succeeded(lane.deployment, now_s)
         straight.client.task = None
         self._load.calls -= 1
         call.fields = {}
