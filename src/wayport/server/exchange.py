@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from wayport.pipeline.bodies import Kept
@@ -27,75 +29,42 @@ _CHUNK_HEADS = [b"%x\r\n" % size for size in range(_HEADS)]
 """of the chunks that a stream's events make: formatting one costs more than all the rest of its way out"""
 
 
-class Exchange:
+class Exchange(Struct, eq=False):
     """A request whose body is whole, and the one answer to it.
 
     An answer is either `respond` (whole), or `start`, any number of `write`s and `end`. After the client has gone all of
     them do nothing. `head` arguments are header lines, each closed by CRLF; framing headers are added here.
     """
 
-    __slots__ = (
-        "body",
-        "bytes_out",
-        "chunked",
-        "client",
-        "extra_head",
-        "gone",
-        "header",
-        "headers",
-        "keep_alive",
-        "kept",
-        "method",
-        "on_pause",
-        "on_resume",
-        "path",
-        "protocol",
-        "query",
-        "responded",
-        "started",
-        "target",
-        "task",
-    )
-
-    def __init__(
-        self,
-        protocol: "GatewayProtocol",
-        *,
-        method: bytes,
-        path: str,
-        target: bytes,
-        query: bytes,
-        headers: dict[bytes, bytes],
-        keep_alive: bool,
-        chunked: bool,
-    ) -> None:
-        self.protocol = protocol
-        self.method = method
-        self.path = path
-        """percent-decoded, without the root path"""
-        self.target = target
-        """path and query as the request line had them, without the root path"""
-        self.query = query
-        self.headers = headers
-        """names in lower case; repeated ones joined by a comma"""
-        # The dictionary's own method: a call asks for a dozen headers.
-        self.header: Callable[[bytes], bytes | None] = headers.get
-        self.keep_alive = keep_alive
-        self.chunked = chunked
-        """whether the client understands chunked answers (HTTP/1.1)"""
-        self.client = protocol.client
-        self.body = b""
-        self.extra_head = b""
-        """header lines added to whatever answer is given (CORS)"""
-        self.started = False
-        self.responded = False
-        self.gone = False
-        self.bytes_out = 0
-        self.task: asyncio.Task[None] | StraightCall | None = None
-        """whose work it is; None: nobody's any more"""
-        self.on_pause: Callable[[], None] | None = None
-        self.on_resume: Callable[[], None] | None = None
-        self.kept: Kept | None = None
+    protocol: "GatewayProtocol"
+    method: bytes
+    path: str
+    """percent-decoded, without the root path"""
+    target: bytes
+    """path and query as the request line had them, without the root path"""
+    query: bytes
+    headers: dict[bytes, bytes]
+    """names in lower case; repeated ones joined by a comma; not to be written to"""
+    header: Callable[[bytes], bytes | None]
+    """the dictionary's own method: a call asks for a dozen headers"""
+    client: tuple[str, int]
+    keep_alive: bool = True
+    chunked: bool = True
+    """whether the client understands chunked answers (HTTP/1.1)"""
+    notes: dict[str, Any] | None = None
+    """where what is worked out of the head alone may be kept: it has come before, and will again"""
+    body: bytes = b""
+    extra_head: bytes = b""
+    """header lines added to whatever answer is given (CORS)"""
+    started: bool = False
+    responded: bool = False
+    gone: bool = False
+    bytes_out: int = 0
+    task: "asyncio.Task[None] | StraightCall | None" = None
+    """whose work it is; None: nobody's any more"""
+    on_pause: Callable[[], None] | None = None
+    on_resume: Callable[[], None] | None = None
+    kept: "Kept | None" = None
 
     @property
     def paused(self) -> bool:

@@ -16,6 +16,7 @@ import httptools
 from msgspec import Struct
 
 from wayport.server.exchange import STATUS_LINES, Exchange
+from wayport.server.heads import Head, Heads
 
 Handler = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 """answers at once, or tells how: None, once it has seen to it"""
@@ -30,6 +31,8 @@ _PIECES = 1024
 _PIPELINED = 8
 """requests that may wait for their turn on one connection; above it is not read, and a client that leaves not noticed"""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LESSONS = 4
+"""heads in a row that were none known before, on one connection: after that many none is remembered any more"""
 
 
 class Limits(Struct, kw_only=True, frozen=True):
@@ -62,11 +65,12 @@ class Load:
 class ServerState:
     """Shared by all connections of a worker."""
 
-    __slots__ = ("date_line", "draining", "root_path")
+    __slots__ = ("date_line", "draining", "heads", "root_path")
 
     def __init__(self, root_path: str = "") -> None:
         self.draining = False
         self.root_path = root_path.encode()
+        self.heads = Heads()
         self.date_line = b""
         self.tick()
 
@@ -89,9 +93,13 @@ class GatewayProtocol(asyncio.Protocol):
         "_headers",
         "_incoming",
         "_joined",
+        "_known",
+        "_lessons",
         "_limits",
         "_loop",
+        "_missing",
         "_now",
+        "_opening",
         "_parser",
         "_phase",
         "_refuse",
@@ -140,6 +148,13 @@ class GatewayProtocol(asyncio.Protocol):
         self._body_bytes = 0
         self._counted = 0
         self._expect_continue = False
+        self._known: Head | None = None
+        """of the request before"""
+        self._lessons = -1
+        self._opening: bytes | None = None
+        """the first bytes of the request that is being read, if its head may be remembered"""
+        self._missing = 0
+        """of a body whose head was known: what has not come yet"""
 
     # ------------------------------------------------------------------------------------------------ connection
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -194,9 +209,22 @@ class GatewayProtocol(asyncio.Protocol):
         if parser is None:
             return
         self._data_at = self._now()
-        if self._phase == _IDLE and b"h2c" in data:
-            data = _without_h2c(data)
-        if self._phase in (_IDLE, _HEAD):
+        if self._phase == _IDLE:
+            known = self._known
+            if known is not None and (found := known.read(data)) is not None and self._again(known, found, data):
+                return
+            if b"h2c" in data:
+                data = _without_h2c(data)
+            self._opening = data if self._lessons < _LESSONS else None
+            self._head_bytes += len(data)
+        elif self._missing:
+            data = self._rest(data)
+            if not data or self._parser is None:
+                return
+            if self._phase == _IDLE:
+                self._head_bytes += len(data)
+        elif self._phase == _HEAD:
+            self._opening = None
             self._head_bytes += len(data)
         try:
             parser.feed_data(data)
@@ -210,6 +238,67 @@ class GatewayProtocol(asyncio.Protocol):
         if self._phase == _HEAD and self._head_bytes > self._limits.head_bytes:
             self._refuse_now(431, None)
 
+    def _again(self, known: Head, found: tuple[int, int], data: bytes) -> bool:
+        """A request with the head of the one before. False: the parser has to look at it, and nothing has happened."""
+        start, size = found
+        came = len(data) - start
+        limits, load = self._limits, self.load
+        if came > size or size > limits.body_bytes or load.body_bytes + size > limits.total_body_bytes:
+            return False
+        self._lessons = 0
+        exchange = Exchange(
+            self,
+            known.method,
+            known.path,
+            known.target,
+            known.query,
+            known.headers,
+            known.headers.get,
+            self.client,
+            notes=known.notes,
+        )
+        if came == size:
+            load.body_bytes += size
+            exchange.body = data[start:]
+            self._begin(exchange)
+        else:
+            self._phase = _BODY
+            self._incoming = exchange
+            self._begin_body()
+            self._missing = size - came
+            if came:
+                self.on_body(data[start:])
+        return True
+
+    def _rest(self, data: bytes) -> bytes:
+        """Takes what is missing of a body whose head was known; returns what came behind it."""
+        piece = data[: self._missing]
+        self._missing -= len(piece)
+        self.on_body(piece)
+        if self._missing == 0 and self._parser is not None:
+            self.on_message_complete()
+        return data[len(piece) :]
+
+    def _learn(self, opening: bytes, exchange: Exchange) -> None:
+        """The head is remembered, unless it is this connection's first: many have no other."""
+        self._opening = None
+        if self._lessons >= 0 and exchange.keep_alive and exchange.chunked:
+            self._known = self.state.heads.learn(
+                opening,
+                method=exchange.method,
+                path=exchange.path,
+                target=exchange.target,
+                query=exchange.query,
+                headers=exchange.headers,
+            )
+        self._lessons += 1
+
+    def _begin_body(self) -> None:
+        self._body = []
+        self._joined = 0
+        self._body_bytes = 0
+        self._expect_continue = False
+
     def on_message_begin(self) -> None:
         if self._parser is None:
             return
@@ -218,10 +307,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._url = b""
         self._headers = {}
         self._trailer_bytes = 0
-        self._body = []
-        self._joined = 0
-        self._body_bytes = 0
-        self._expect_continue = False
+        self._begin_body()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -256,13 +342,16 @@ class GatewayProtocol(asyncio.Protocol):
         text = path.decode("latin-1")
         if "%" in text:
             text = unquote(text)
+        headers = self._headers
         self._incoming = Exchange(
             self,
-            method=parser.get_method(),
-            path=text,
-            target=b"%b?%b" % (path, query) if query else path,
-            query=query,
-            headers=self._headers,
+            parser.get_method(),
+            text,
+            b"%b?%b" % (path, query) if query else path,
+            query,
+            headers,
+            headers.get,
+            self.client,
             keep_alive=parser.should_keep_alive(),
             chunked=version == "1.1",
         )
@@ -314,6 +403,8 @@ class GatewayProtocol(asyncio.Protocol):
         # From here on the exchange answers for these bytes.
         self._counted -= len(exchange.body)
         self._body = []
+        if self._opening is not None:
+            self._learn(self._opening, exchange)
         if self._exchange is None:
             self._begin(exchange)
         else:
@@ -362,9 +453,7 @@ class GatewayProtocol(asyncio.Protocol):
             (self._waiting[-1] if self._waiting else self._exchange).keep_alive = False
             self._phase = _BUSY
             return
-        refused = exchange or Exchange(
-            self, method=b"GET", path="", target=b"", query=b"", headers={}, keep_alive=False, chunked=True
-        )
+        refused = exchange or _headless(self)
         body = self._refuse(refused, status) or b""
         head = b"content-type: application/json\r\n" + (b"retry-after: 1\r\n" if status == 503 else b"")
         self._transport.write(
@@ -380,6 +469,7 @@ class GatewayProtocol(asyncio.Protocol):
 
     def _forget_incoming(self) -> None:
         self._incoming = None
+        self._missing = 0
         self._body = []
         self._joined = 0
         self.load.body_bytes -= self._counted
@@ -420,6 +510,12 @@ class GatewayProtocol(asyncio.Protocol):
     @property
     def exchange(self) -> Exchange | None:
         return self._exchange
+
+
+def _headless(protocol: GatewayProtocol) -> Exchange:
+    """Stands for a request that could not be read."""
+    headers: dict[bytes, bytes] = {}
+    return Exchange(protocol, b"GET", "", b"", b"", headers, headers.get, protocol.client, keep_alive=False)
 
 
 def _without_h2c(data: bytes) -> bytes:

@@ -1,0 +1,74 @@
+"""Request heads that come again: on a connection that is kept, a client says the same each time but for its body's length.
+
+Such a request needs no parser: it is told by comparing bytes with a head that the parser has read before.
+"""
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+_HEADS = 1024
+_HEAD_BYTES = 8192
+_LENGTH = re.compile(rb"\r\ncontent-length: ?(\d{1,12})\r\n", re.IGNORECASE)
+_DIGITS = 12
+_END = b"\r\n\r\n"
+_NOT_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+
+
+class Head(Struct, eq=False):
+    """One head, read. Shared by all that say it, and not to be written to."""
+
+    method: bytes
+    path: str
+    target: bytes
+    query: bytes
+    headers: dict[bytes, bytes]
+    """without its content-length"""
+    before: bytes
+    """its bytes up to the length of the body"""
+    after: bytes
+    """the others, with the blank line"""
+    at: int
+    """where the length stands"""
+    notes: dict[str, Any]
+    """what anybody has worked out of the head alone"""
+
+    def read(self, data: bytes) -> tuple[int, int] | None:
+        """Where the body begins, and its size, if `data` begins with this head."""
+        at = self.at
+        if data.startswith(self.before):
+            end = data.find(b"\r", at, at + _DIGITS + 1)
+            if end > at and data.startswith(self.after, end):
+                digits = data[at:end]
+                if digits.isdigit():
+                    return end + len(self.after), int(digits)
+        return None
+
+
+class Heads:
+    """The heads that a worker's connections have in common."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes], Head] = {}
+
+    def learn(
+        self, data: bytes, *, method: bytes, path: str, target: bytes, query: bytes, headers: dict[bytes, bytes]
+    ) -> Head | None:
+        """Of a request that was parsed out of `data`, with nothing before it. None: its head is not one to remember."""
+        end = data.find(_END, 0, _HEAD_BYTES)
+        if end < 0 or not _NOT_PLAIN.isdisjoint(headers):
+            return None
+        found = _LENGTH.search(data, 0, end + len(_END))
+        if found is None or headers.get(b"content-length") != found[1]:
+            # None, two of them, or none that is a number.
+            return None
+        before, after = data[: found.start(1)], data[found.end(1) : end + len(_END)]
+        known = self._known.get((before, after))
+        if known is None:
+            if len(self._known) >= _HEADS:
+                self._known.clear()
+            kept = {name: value for name, value in headers.items() if name != b"content-length"}
+            known = Head(method, path, target, query, kept, before, after, len(before), {})
+            self._known[before, after] = known
+        return known
