@@ -238,8 +238,7 @@ async def test_a_place_that_a_new_minute_brings_is_taken_without_anybody_saying_
     lines = Lines()
     live = place.lives.of("a")
     # The minute is over in a twinkling.
-    live.minute_began_s = clock.steady_s() - 59.95
-    live.requests = 1
+    live.hear(clock.steady_s() - 59.95, requests=1, tokens=0)
     plan = place.plan()
     with pytest.raises(RateLimited) as refused:
         plan.first(clock.steady_s())

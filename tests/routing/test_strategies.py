@@ -5,14 +5,17 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import DataObject, data, integers, none, sampled_from
 from tests.routing.places import Place, Request, deployment, fault
 
 from wayport.core.price import Price, Rates
 from wayport.core.strategy import StrategyArgs
-from wayport.routing.group import Group
-from wayport.routing.live import LiveStates
+from wayport.routing.group import Candidate, Group
+from wayport.routing.live import WHOLE_SHARE, LiveStates
 from wayport.routing.needs import Needs
-from wayport.routing.snapshot import Model, RouterPolicy
+from wayport.routing.plan import Step
+from wayport.routing.snapshot import Deployment, Model, RouterPolicy
 from wayport.routing.strategies import MAKERS, SHORT, known
 from wayport.routing.strategies.strategy import lowest
 from wayport.routing.wishes import Wishes
@@ -111,11 +114,76 @@ def test_cost_based_asks_the_unpriced_last_and_the_free_first() -> None:
 
 def test_usage_based_takes_the_smallest_share_of_its_limit() -> None:
     here = place("usage-based-routing-v2", deployment("a", tpm=1000), deployment("b", tpm=100))
-    here.lives.of("a").tokens = 300
-    here.lives.of("b").tokens = 20
+    here.lives.of("a").hear(0.0, requests=0, tokens=300)
+    here.lives.of("b").hear(0.0, requests=0, tokens=20)
     assert set(here.chosen(9)) == {"b"}
-    here.lives.of("b").tokens = 50
+    here.lives.of("b").hear(0.0, requests=0, tokens=30)
     assert set(here.chosen(9)) == {"a"}
+
+
+def limited(rpm: int | None, tpm: int | None) -> Deployment:
+    return deployment("a", rpm=rpm, tpm=tpm)
+
+
+@given(data())
+def test_the_share_that_is_kept_is_the_share_that_a_look_at_all_use_would_find(data: DataObject) -> None:
+    limits = none() | integers(0, 50) | integers(10**9, 10**13)
+    lives, now_s = LiveStates(), 100.0
+    live = lives.of("a")
+    known = limited(data.draw(limits), data.draw(limits))
+    Candidate(known, live, 1.0)
+    for _ in range(data.draw(integers(1, 30))):
+        now_s += data.draw(sampled_from((0.0, 1.0, 20.0, 61.0)))
+        match data.draw(sampled_from(("begin", "used", "answered", "hear", "look", "reload"))):
+            case "begin":
+                live.begin(now_s, again=False)
+                live.end()
+            case "used":
+                live.used(data.draw(integers(0, 99)))
+            case "answered":
+                live.answered(now_s, took_s=1, first_s=None, tokens=data.draw(integers(0, 99)), output_tokens=0)
+            case "hear":
+                live.hear(now_s, requests=data.draw(integers(0, 9)), tokens=data.draw(integers(0, 99)))
+            case "reload":
+                known = limited(data.draw(limits), data.draw(limits))
+                lives.keep({"a": known})
+            case _:
+                live.minutes.end(now_s)
+        assert live.weights is not None
+        of_request, of_token = live.weights
+        share = live.requests_now(now_s) * of_request + live.tokens_now(now_s) * of_token
+        assert live.weighed_at(now_s) == share
+        # Whoever is at a limit has used a whole share: that is how the others are passed over at one look.
+        for limit, used in ((known.rpm, live.requests_now(now_s)), (known.tpm, live.tokens_now(now_s))):
+            assert not (limit is not None and used and used >= limit) or live.weighed >= WHOLE_SHARE
+        live.minutes.end(now_s)
+        assert live.weighed == share
+
+
+def test_usage_based_forgets_a_minute_that_is_over_and_what_was_used_after_it() -> None:
+    here = place("usage-based-routing-v2", deployment("a", tpm=1000), deployment("b", tpm=1000))
+    here.lives.of("a").hear(0.0, requests=1, tokens=300)
+    here.lives.of("b").hear(50.0, requests=1, tokens=20)
+    assert set(here.chosen(9, now_s=50.0)) == {"b"}
+    assert set(here.chosen(9, now_s=61.0)) == {"a"}
+    here.lives.of("a").used(500)
+    assert set(here.chosen(9, now_s=62.0)) == {"a"}
+
+
+def test_a_look_ahead_ends_nobodys_minute() -> None:
+    policy = RouterPolicy(num_retries=3, cooldown_s=0.0)
+    here = place("usage-based-routing-v2", *[deployment(each, rpm=10) for each in "abc"], policy=policy)
+    for name, requests in (("a", 5), ("b", 2), ("c", 1)):
+        here.lives.of(name).hear(0.0, requests=requests, tokens=0)
+    plan = here.plan()
+    step: Step | None = plan.first(59.9)
+    for _ in range(3):
+        assert step is not None
+        assert step.wait_s == 0.0
+        step = plan.after(step.deployment, fault("server", retry_after_s=1.0), 59.9)
+    assert step is not None
+    assert step.wait_s >= 1.0
+    assert set(here.chosen(9, now_s=59.95)) == {"c"}
 
 
 def test_power_of_two_prefers_the_faster_and_the_less_busy_but_asks_all() -> None:

@@ -192,9 +192,9 @@ class Chooser:
             choice.candidate = able[0]
             return choice
         needs = asking.needs() if name in ("cost-based-routing", "latency-based-routing", "power-of-two") else NOTHING
-        view = View(
-            at_s, self.random, needs, found.name, group.cumulative if able is group.able else (), model.strategy_args
-        )
+        cumulative = group.cumulative if able is group.able else ()
+        ahead = ask.turn == "past"
+        view = View(at_s, self.random, needs, found.name, cumulative, model.strategy_args, ahead)
         strategy = self._strategy(name)
         choice.strategy = name
         choice.candidate = strategy.choose(able, view)

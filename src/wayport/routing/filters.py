@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from wayport.routing.group import Candidate, Group
 from wayport.routing.health import Blocked, Health
+from wayport.routing.live import WHOLE_SHARE
 from wayport.routing.needs import Needs, lacks
 from wayport.routing.snapshot import Deployment
 
@@ -92,7 +93,7 @@ def by_limits(
     # One look at all of them for each kind of limit that there is; nearly always nobody is found.
     suspects = []
     if group.counted:
-        suspects = [c for c in able if (x := c.live).requests >= c.most_requests or x.tokens >= c.most_tokens]
+        suspects = [c for c in able if c.live.weighed >= WHOLE_SHARE]
     if group.parallel:
         suspects += [c for c in able if (x := c.live).in_flight >= c.most_calls or x.slots is not None]
     full: set[str] = set()

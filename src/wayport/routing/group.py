@@ -10,7 +10,6 @@ from wayport.routing.snapshot import Deployment, Model
 _TRUE = b"true"
 _NO_LIMIT = (1 << 30) - 1
 """small enough to be compared fast; what comes to it is looked at closely"""
-WHOLE_SHARE = 10**12
 AUTO = "auto"
 """the name under which a client leaves the choice of the model to us"""
 
@@ -18,27 +17,19 @@ AUTO = "auto"
 class Candidate:
     """A deployment that could be called, with its live state."""
 
-    __slots__ = (
-        "deployment", "id", "live", "most_calls", "most_requests", "most_tokens", "of_request", "of_token", "order", "price",
-        "share",
-    )  # fmt: skip
+    __slots__ = ("deployment", "id", "live", "most_calls", "order", "price", "share")
 
     def __init__(self, deployment: Deployment, live: Live, share: float) -> None:
         self.deployment = deployment
         self.id = deployment.id
         self.live = live
         self.most_calls = _NO_LIMIT if deployment.max_parallel is None else deployment.max_parallel
-        self.most_requests = _NO_LIMIT if deployment.rpm is None else deployment.rpm
-        self.most_tokens = _NO_LIMIT if deployment.tpm is None else deployment.tpm
         self.order = deployment.order or 0
         self.share = share
         """of the calls that a shuffle gives it"""
         self.price = price_of(deployment)
-        # Without any limit: far below any share of one, and still in order of use. Whole numbers are multiplied faster.
-        limited = bool(deployment.rpm or deployment.tpm)
-        self.of_request = WHOLE_SHARE // deployment.rpm if deployment.rpm else 0 if limited else 1
-        """the share of its limit that one request is, and one token, in parts of WHOLE_SHARE"""
-        self.of_token = WHOLE_SHARE // deployment.tpm if deployment.tpm else 0 if limited else 1
+        if live.weights is None:
+            live.weigh(deployment)
 
 
 class Group:

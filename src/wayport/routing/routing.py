@@ -81,9 +81,9 @@ class Routing:
     def keep(self, snapshot: Snapshot) -> None:
         """Forgets deployments that are gone."""
         groups = (*snapshot.models.values(), *snapshot.wildcards)
-        ids = {deployment.id for model in groups for deployment in model.deployments}
-        self.health.keep(ids)
-        self.lives.keep(ids)
+        deployments = {deployment.id: deployment for model in groups for deployment in model.deployments}
+        self.health.keep(set(deployments))
+        self.lives.keep(deployments)
 
     def state_of(self, deployment: Deployment, now_s: float) -> str:
         return self.health.state_of(deployment, now_s)

@@ -30,6 +30,8 @@ class View(Struct, frozen=True):
     cumulative: Sequence[float] = ()
     """the running sum of the shares, if it is worked out already"""
     args: StrategyArgs = PLAIN
+    ahead: bool = False
+    """`now_s` may be yet to come: it is chosen for a retry after a wait"""
 
 
 class Strategy(Protocol):
