@@ -64,20 +64,20 @@ class Authenticator:
             raise refusals.malformed_key(self._compat, key)
         return self._ask(key, key_hash)
 
-    def known(self, header: Header) -> Principal | None:
-        """The principal of a call with a body, if it may be used without asking; whatever else there is to it, `authenticate`
-        says.
-        """
+    def named(self, header: Header) -> str | None:
+        """Who says to call with this head, for `known`: the key's sha-256. None: `authenticate` says what is wrong with it."""
         if self._keyless:
             try:
                 guard(header, has_body=True, allowed_origins=self._allowed_origins)
             except WayportError:
                 return None
-            return self._nobody
+            return ""
         key = find_key(header, own_names=self._header_names)
-        if key is None:
-            return None
-        return self._remembered(sha256(key).hexdigest())
+        return None if key is None else sha256(key).hexdigest()
+
+    def known(self, name: str) -> Principal | None:
+        """The principal of that name, if it may be used without asking."""
+        return self._nobody if self._keyless else self._remembered(name)
 
     def _remembered(self, key_hash: str) -> Principal | None:
         return self._cache.fresh(key_hash) or self._master(key_hash)

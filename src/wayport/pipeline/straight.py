@@ -34,28 +34,31 @@ from wayport.pipeline.answer_head import JSON, head_lines
 from wayport.pipeline.attempt import ANSWER_BYTES, Attempt, is_events, is_stream, note_stated
 from wayport.pipeline.betas import BETAS_HEADER
 from wayport.pipeline.bounds import Bound
-from wayport.pipeline.call import Call, Client, began
+from wayport.pipeline.call import Call, Client
 from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.prepare import Prepared, points_to_media, takes_no_addresses
 from wayport.pipeline.sent import Sent
 from wayport.pipeline.settle import Settlement
 from wayport.pipeline.targets import Target
+from wayport.pipeline.tracing import TraceContext
 from wayport.routing import wishes
 from wayport.routing.group import Candidate
 from wayport.routing.routing import Routing
 from wayport.routing.snapshot import Deployment
 from wayport.routing.table import Found, RoutingTable
 from wayport.upstream.answer import Answer
-from wayport.upstream.connection import FOREVER, Connection
+from wayport.upstream.connection import FOREVER
 from wayport.upstream.faults import TransportFault
-from wayport.upstream.headers import CLIENT_HEADERS, forwarded, passed_on
+from wayport.upstream.headers import forwarded, passed_on
 from wayport.upstream.transport import Transport
 from wayport.wire import patch
 
 log = logging.getLogger("wayport.pipeline")
 
 _LANES = 20_000
+_WAYS = 64
 _NAME_BYTES = 1024
+_NOTE = "straight"
 _BETAS: Final = BETAS_HEADER.encode()
 
 _OF_INTEREST: Final = wishes.IN_BODY | attribution.IN_BODY | CREDENTIAL_NAMES | {cache_points.FIELD, "tools"}
@@ -70,6 +73,8 @@ class Taken(Client, Protocol):
     """A client whose call can be called off."""
 
     task: "asyncio.Task[None] | StraightCall | None"
+    notes: dict[str, Any] | None
+    """where what is worked out of the head alone may be kept; None: nowhere"""
 
 
 class Load(Protocol):
@@ -89,8 +94,6 @@ class Lane(Struct, frozen=True, eq=False, gc=False):
     candidate: Candidate
     target: Target
     passthrough: Passthrough
-    client_headers: tuple[bytes, ...]
-    """those of the client's that go upstream"""
     betas: bool
     """the target has its own mind about beta flags"""
     whole: Timeouts
@@ -105,6 +108,30 @@ class Lane(Struct, frozen=True, eq=False, gc=False):
     no_addresses: bool
     """media by address would have to be fetched for it"""
     compat: bool
+
+
+class Way(Struct, frozen=True, eq=False, gc=False):
+    """What all ordinary calls share that come with the same head and name the same model."""
+
+    principal: Principal
+    table: RoutingTable
+    lane: Lane | None
+    """None: none of them is ordinary"""
+    head: bytes = b""
+    """of what is sent upstream"""
+    trace: TraceContext | None = None
+    """what each of them is told of"""
+
+
+class Caller(Struct, frozen=True, eq=False, gc=False):
+    """What a request's head says of the call."""
+
+    path: str
+    dialect: Dialect
+    name: str
+    """who it says to be, for the authenticator"""
+    ways: dict[bytes, Way]
+    """by the model as it stands in the body"""
 
 
 class Straight:
@@ -128,6 +155,7 @@ class Straight:
         """`paths`: of chat calls, and the dialect that is spoken there."""
         self._paths = paths
         self._pipeline = pipeline
+        self._named = authenticator.named
         self._known = authenticator.known
         self._routing = routing
         self._health = routing.health
@@ -138,6 +166,7 @@ class Straight:
         self._load = load
         self._clock = clock
         self._new_id = new_id
+        self._loop = asyncio.get_running_loop()
         self._lanes: dict[tuple[str | None, str, bytes], tuple[Principal, Lane | None]] = {}
         self._table: RoutingTable | None = None
 
@@ -146,24 +175,27 @@ class Straight:
         """Takes the call and answers it. False: it is for the long way, and nothing has happened."""
         clock = self._clock
         began_s, began_steady_s = clock.now_s(), clock.steady_s()
-        path = client.path
-        dialect = self._paths.get(path)
-        if dialect is None or not self._health.quiet or not _OF_INTEREST_IN_HEAD.isdisjoint(client.headers):
+        notes = client.notes
+        caller: Caller | None = notes.get(_NOTE) if notes else None
+        if caller is None:
+            caller = self._caller(client)
+            if caller is None:
+                return False
+        principal = self._known(caller.name)
+        if principal is None or not self._health.quiet:
             return False
-        principal = self._known(client.header)
-        if principal is None:
-            return False
+        body = client.body
         try:
-            fields = patch.split(client.body)
+            fields = patch.split(body)
             model = bytes(fields["model"])
         except (ValueError, RecursionError, KeyError):
             return False
         if not _OF_INTEREST.isdisjoint(fields):
             return False
-        known = self._lanes.get((principal.key_hash, path, model))
-        if known is None or known[0] is not principal or self._table is not self._pipeline.table:
-            known = self._learn(principal, path, dialect, model)
-        lane = known[1]
+        way = caller.ways.get(model)
+        if way is None or way.principal is not principal or way.table is not self._pipeline.table:
+            way = self._way(client, caller, principal, model)
+        lane = way.lane
         if lane is None:
             return False
         stream = False
@@ -180,50 +212,45 @@ class Straight:
             timeouts is None
             or pool is None
             or self._attempt.lessons.taught(deployment) is not deployment
-            or (lane.no_addresses and points_to_media(client.body))
-            or (lane.betas and client.header(_BETAS) is not None)
+            or (lane.no_addresses and points_to_media(body))
         ):
             return False
-        call = began(
-            client,
-            dialect,
-            call_id=self._new_id(),
-            operation="chat",
-            route=path,
-            started_s=began_s,
-            steady_s=began_steady_s,
-        )
-        call.fields = fields
-        call.model_asked = lane.asked
-        call.stream = stream
-        call.principal = principal
-        call.snapshot = lane.table.snapshot
-        call.deployment = deployment
-        call.timeouts = timeouts
         try:
-            body, dropped = lane.passthrough.patch_request(
+            sent, dropped = lane.passthrough.patch_request(
                 fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=stream
             )
         except (WayportError, ValueError, RecursionError):
             return False
-        if dropped:
-            if not deployment.drop_params:
-                return False
-            call.dropped = [*dropped]
+        if dropped and not deployment.drop_params:
+            return False
         record = AttemptRecord(
             deployment=deployment.id, provider=deployment.provider, model=deployment.upstream_model, reason="first"
         )
-        call.attempts.append(record)
-        target = lane.target
-        head = target.head
-        for name in lane.client_headers:
-            if client.header(name) is not None:
-                head += forwarded(deployment.dialect, client.header, taken=head, betas=target.takes_beta)
-                break
-        if self._attempt.trace is not None and b"\ntraceparent:" not in target.head:
-            head += self._attempt.trace.lines(call)
+        call = Call(
+            client,
+            caller.dialect,
+            self._new_id(),
+            "chat",
+            caller.path,
+            began_s,
+            began_steady_s,
+            began_steady_s,
+            len(body),
+            fields=fields,
+            model_asked=lane.asked,
+            stream=stream,
+            principal=principal,
+            snapshot=lane.table.snapshot,
+            attempts=[record],
+            deployment=deployment,
+            dropped=[*dropped],
+            timeouts=timeouts,
+        )
+        head = way.head
+        if way.trace is not None:
+            head += way.trace.lines(call)
         if pool.relay is not None:
-            head = pool.relay.absolute(head, target.origin)
+            head = pool.relay.absolute(head, lane.target.origin)
         if lane.binds and not self._admit.at_once(call, lane.found, lane.bound):
             return False
         # From here on it is ours.
@@ -232,9 +259,20 @@ class Straight:
         self._load.calls += 1
         lane.candidate.live.begin(now_s, again=False)
         connection = pool.idle.pop()
-        straight = client.task = StraightCall(self, call, lane, connection)
+        straight = client.task = StraightCall(
+            self._loop,
+            connection,
+            None,
+            reused=True,
+            _limit=ANSWER_BYTES,
+            _reading=True,
+            way=self,
+            call=call,
+            lane=lane,
+            client=client,
+        )
         try:
-            connection.begin(straight, head, body)
+            connection.begin(straight, head, sent)
             total_s = timeouts.total_s
             connection.wait(timeouts, now_s, FOREVER if total_s is None else now_s + total_s)
         except Exception as error:  # noqa: BLE001 (border: it may have been sent, and is not sent again)
@@ -243,20 +281,54 @@ class Straight:
             self.failed(straight, error)
         return True
 
-    def _learn(self, principal: Principal, path: str, dialect: Dialect, model: bytes) -> tuple[Principal, Lane | None]:
+    def _caller(self, client: Taken) -> Caller | None:
+        """None: calls with such a head are not ordinary."""
+        path = client.path
+        dialect = self._paths.get(path)
+        if dialect is None or not _OF_INTEREST_IN_HEAD.isdisjoint(client.headers):
+            return None
+        name = self._named(client.header)
+        if name is None:
+            return None
+        caller = Caller(path, dialect, name, {})
+        if client.notes is not None:
+            client.notes[_NOTE] = caller
+        return caller
+
+    def _way(self, client: Taken, caller: Caller, principal: Principal, model: bytes) -> Way:
+        table = self._pipeline.table
+        lane = self._lane_of(principal, caller, model)
+        if lane is None or (lane.betas and client.header(_BETAS) is not None):
+            way = Way(principal, table, None)
+        else:
+            target = lane.target
+            head = target.head
+            trace = None if b"\ntraceparent:" in head else self._attempt.trace
+            head += forwarded(lane.deployment.dialect, client.header, taken=head, betas=target.takes_beta)
+            way = Way(principal, table, lane, head, trace)
+        if len(caller.ways) >= _WAYS:
+            caller.ways.clear()
+        caller.ways[model] = way
+        return way
+
+    def _lane_of(self, principal: Principal, caller: Caller, model: bytes) -> Lane | None:
         table = self._pipeline.table
         if table is not self._table or len(self._lanes) >= _LANES:
             self._table = table
             self._lanes.clear()
         if len(model) > _NAME_BYTES:
-            return principal, None
+            return None
+        key = (principal.key_hash, caller.path, model)
+        known = self._lanes.get(key)
+        if known is not None and known[0] is principal:
+            return known[1]
         try:
-            lane = self._lane(principal, path, dialect, _text(model))
+            lane = self._lane(principal, caller.path, caller.dialect, _text(model))
         except (WayportError, ValueError):
             # It is refused on the long way, which says why.
             lane = None
-        found = self._lanes[principal.key_hash, path, model] = (principal, lane)
-        return found
+        self._lanes[key] = (principal, lane)
+        return lane
 
     def _lane(self, principal: Principal, path: str, dialect: Dialect, asked: str) -> Lane | None:
         """None: such calls are not ordinary. Raises `WayportError` where they would be refused."""
@@ -296,7 +368,6 @@ class Straight:
             candidate=candidate,
             target=target,
             passthrough=passthrough,
-            client_headers=CLIENT_HEADERS.get(deployment.dialect, ()),
             betas=profile.betas is not None or bool(profile.refused_betas),
             whole=whole,
             streamed=streamed,
@@ -352,7 +423,7 @@ class Straight:
         prepared = Prepared(body=b"", upstream=call.dialect, operation="chat")
         sent = Sent(prepared, None if straight.unanswered else straight, fault)
         client: Taken = straight.client
-        client.task = task = asyncio.get_running_loop().create_task(self._long_way(straight, lane, sent))
+        client.task = task = self._loop.create_task(self._long_way(straight, lane, sent))
         task.add_done_callback(lambda _: self._unless_begun(straight))
 
     async def _long_way(self, straight: "StraightCall", lane: Lane, sent: Sent) -> None:
@@ -413,25 +484,20 @@ def _timeouts(deployment: Deployment, patience_s: float | None) -> tuple[Timeout
     return own, own if own.stream_idle_s is None else replace(own, idle_s=own.stream_idle_s)
 
 
-class StraightCall(Answer):
+class StraightCall(Answer, kw_only=True, eq=False):
     """One call on its way, the receiver of its own answer. Towards the client's connection it is what can be cancelled."""
 
-    __slots__ = ("began", "call", "client", "handed_over", "lane", "left", "over", "unanswered", "way")
-
-    def __init__(self, way: Straight, call: Call, lane: Lane, connection: Connection) -> None:
-        super().__init__(asyncio.get_running_loop(), connection, None, reused=True)
-        self.way = way
-        self.call = call
-        self.lane = lane
-        self.client: Any = call.client
-        self.handed_over = False
-        self.began = False
-        """the task that it was handed to runs"""
-        self.left = False
-        """the deployment has one call less in flight"""
-        self.over = False
-        self.unanswered = False
-        self.takes(ANSWER_BYTES)
+    way: Straight
+    call: Call
+    lane: Lane
+    client: Any
+    handed_over: bool = False
+    began: bool = False
+    """the task that it was handed to runs"""
+    left: bool = False
+    """the deployment has one call less in flight"""
+    over: bool = False
+    unanswered: bool = False
 
     def headed(self) -> None:
         super().headed()

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from wayport.upstream.faults import TransportFault
 from wayport.upstream.inflate import BadCoding, Inflate
 
@@ -25,46 +27,26 @@ class Line(Protocol):
     def fail(self, error: Exception) -> None: ...
 
 
-class Answer:
+class Answer(Struct, eq=False):
     """An upstream's answer. Its body must be read, pumped or aborted."""
 
-    __slots__ = (
-        "_by_name",
-        "_connection",
-        "_error",
-        "_held",
-        "_limit",
-        "_loop",
-        "_pieces",
-        "_reading",
-        "_size",
-        "_waiter",
-        "headers",
-        "inflate",
-        "reused",
-        "status",
-    )
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, connection: Line, waiter: "asyncio.Future[Any] | None", *, reused: bool
-    ) -> None:
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        """names in lower case; repeated ones stay"""
-        self.reused = reused
-        """whether it came on a connection that had been idle"""
-        self._by_name: dict[bytes, bytes] = {}
-        self._loop = loop
-        self._connection: Line | None = connection
-        self._error: Exception | None = None
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._limit = HOLD_BYTES
-        self._reading = False
-        self._held = False
-        self.inflate: Inflate | None = None
-        self._waiter: asyncio.Future[Any] | None = waiter
-        """whoever waits for the next step: first for the head, then for the end of the body"""
+    _loop: asyncio.AbstractEventLoop
+    _connection: Line | None
+    _waiter: "asyncio.Future[Any] | None"
+    """whoever waits for the next step: first for the head, then for the end of the body"""
+    reused: bool
+    """whether it came on a connection that had been idle"""
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = []
+    """names in lower case; repeated ones stay"""
+    inflate: Inflate | None = None
+    _limit: int = HOLD_BYTES
+    _reading: bool = False
+    _by_name: dict[bytes, bytes] = {}
+    _error: Exception | None = None
+    _pieces: list[bytes] = []
+    _size: int = 0
+    _held: bool = False
 
     def header(self, name: bytes) -> bytes | None:
         """The last value of a header; `name` in lower case."""
