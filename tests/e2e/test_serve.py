@@ -90,6 +90,14 @@ async def test_the_death_of_the_control_process_stops_no_traffic(tmp_path: Path)
         assert (await ask(served)).status_code == 200
 
 
+async def test_what_is_ready_can_be_managed(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        await served.until_answers("/health/readiness")
+        made = await served.http.post("/key/generate", json={}, headers={"authorization": f"Bearer {served.key}"})
+        assert made.status_code == 200, made.text
+        assert (await ask(served, key=made.json()["key"])).status_code == 200
+
+
 async def test_a_worker_that_dies_is_started_again_and_what_it_answered_is_in_the_database(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         calls = [(await ask(served)).headers["x-wayport-call-id"] for _ in range(5)]

@@ -90,6 +90,19 @@ async def test_the_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
+async def test_while_the_first_try_to_connect_is_under_way_readers_and_writers_wait_for_it(address: Address) -> None:
+    database = Database(address, clock=SystemClock())
+    async with Tasks() as tasks:
+        tasks.start(database.run(), name="database")
+        await asyncio.sleep(0)
+        assert database.state.status == "waiting"
+        async with database.write() as connection:
+            await connection.execute(sa.insert(meta).values(name="a", value="1"))
+        async with database.read() as connection:
+            assert (await connection.execute(_VALUE_OF_A)).scalar_one() == "1"
+        await database.close()
+
+
 async def test_a_directory_that_cannot_be_written_is_waited_for(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     database = Database(

@@ -103,6 +103,8 @@ class Worker:
         self.new_id = new_id
         self.transport = transport
         self.admin_socket = admin_socket
+        self.control_away_s: float | None = None
+        """since when (in steady seconds) requests have not reached the control process; None: nobody has found it away"""
         lender = lender or InProcess(Lessor(clock=clock), lease_holder)
         lines = Lines()
         self.slots = (

@@ -166,6 +166,7 @@ async def _stop_without_parent(parent: int, stop: asyncio.Event) -> None:
 
 def _register(worker: Worker, gossip: Gossip) -> None:
     """To a control process that may know nothing of us."""
+    worker.control_away_s = None
     worker.admission.register()
     if worker.slots is not None:
         worker.slots.register()

@@ -1,5 +1,6 @@
 """The database as the control process sees it: it may be away. Connecting and migrating happen in the background, again
-and again until they work; meanwhile whoever wants to read or write is told `Unavailable` at once.
+and again until they work; meanwhile whoever wants to read or write is told `Unavailable` at once. Only while the first try is
+under way they wait for how it ends.
 """
 
 import asyncio
@@ -7,7 +8,7 @@ import logging
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ log = logging.getLogger("wayport.storage")
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 10.0
+_FIRST_TRY_S = 10.0
 
 # PostgreSQL: connection (08), no resources (53), shut down or starting (57P), system error (58), not authorised (28),
 # no such database (3D), a server that turned into a read-only standby (25006).
@@ -78,6 +80,8 @@ class Database:
         self._engines: Engines | None = None
         self._connected = asyncio.Event()
         self._lost = asyncio.Event()
+        self._tried: asyncio.Event | None = None
+        """the first try to connect has ended, well or not; None: it has not begun"""
 
     @property
     def kind(self) -> Kind:
@@ -85,6 +89,7 @@ class Database:
 
     async def run(self) -> None:
         """Connects, migrates, and does so again whenever the database was lost. Ends only by cancellation."""
+        self._tried = asyncio.Event()
         while True:
             self._lost.clear()
             await self._connect_at_last()
@@ -103,18 +108,27 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection to read from; all that is read is of one transaction. Raises `Unavailable`."""
+        await self._first_try()
         async with self._transaction(self._usable().read) as connection:
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that is committed at the end of the block. Raises `Unavailable`."""
+        await self._first_try()
         async with self._transaction(self._usable().write) as connection:
             yield connection
 
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that knows ON CONFLICT; both databases spell it alike, SQLAlchemy has it per database."""
         return postgresql.insert(table) if self.kind == "postgresql" else sqlite.insert(table)
+
+    async def _first_try(self) -> None:
+        if self._tried is None or self._tried.is_set():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_TRY_S):
+                await self._tried.wait()
 
     def _usable(self) -> Engines:
         if self._engines is None or not self._connected.is_set():
@@ -156,14 +170,20 @@ class Database:
                 revision = await self._connect()
             except Exception as error:  # noqa: BLE001 (a background job: whatever is wrong with the database, we go on trying)
                 self._waiting(error)
+                self._note_tried()
                 await self._sleep(wait_s * (0.5 + self._jitter() / 2))
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             else:
                 break
         self._connected.set()
+        self._note_tried()
         now_s = self._clock.now_s()
         self._become(DatabaseState(status="connected", where=self.address.shown, since_s=now_s, revision=revision))
         log.info("database connected", extra={"database": self.address.shown, "revision": revision})
+
+    def _note_tried(self) -> None:
+        if self._tried is not None:
+            self._tried.set()
 
     async def _connect(self) -> str:
         revision = await upgrade(self.address)
