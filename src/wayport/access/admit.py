@@ -55,15 +55,13 @@ class Amounts(Struct, gc=False):
         return self.input_tokens if gauge.of == "input_tokens" else self.output_tokens
 
 
-class Reservation:
+class Reservation(Struct, eq=False):
     """What one call has taken."""
 
-    __slots__ = ("account", "nano_usd", "tokens")
-
-    def __init__(self, account: Account, nano_usd: int, tokens: tuple[int, ...]) -> None:
-        self.account = account
-        self.nano_usd = nano_usd
-        self.tokens = tokens
+    account: Account
+    nano_usd: int
+    tokens: list[int]
+    """of each of the account's gauges of tokens"""
 
     def join(self, other: "Reservation") -> None:
         """Settles that one, too. Where both hold money it is as much."""
@@ -119,41 +117,34 @@ class Admission:
         """
         now_s = self._steady_s()
         money = amounts.nano_usd
+        tokens: list[int] = []
         for gauge in account.requests:
             if gauge.free < 1 or now_s >= gauge.ends_s:
-                return gauge
-        for gauge in account.slots:
-            if gauge.free < 1:
-                return gauge
-        for gauge in account.tokens:
-            if gauge.free < 1 or now_s >= gauge.ends_s or not (modest or gauge.free >= amounts.tokens(gauge)):
-                return gauge
-        for gauge in account.money:
-            if gauge.free < money or gauge.free < 1 or now_s >= gauge.ends_s or (polite and gauge.waiters):
-                return gauge
-        for gauge in account.requests:
+                return _put_back(account, gauge, money, tokens)
             gauge.free -= 1
             gauge.touched = BUSY_TICKS
         for gauge in account.slots:
+            if gauge.free < 1:
+                return _put_back(account, gauge, money, tokens)
             gauge.free -= 1
             gauge.busy += 1
             gauge.touched = BUSY_TICKS
+        for gauge in account.tokens:
+            amount, free = amounts.tokens(gauge), gauge.free
+            if free < 1 or now_s >= gauge.ends_s or not (modest or free >= amount):
+                return _put_back(account, gauge, money, tokens)
+            # The last of a window is given to whoever comes; what it uses beyond that is debt.
+            amount = min(amount, free)
+            gauge.free = free - amount
+            gauge.touched = BUSY_TICKS
+            tokens.append(amount)
         for gauge in account.money:
-            gauge.free -= money
+            if (free := gauge.free) < money or free < 1 or now_s >= gauge.ends_s or (polite and gauge.waiters):
+                return _put_back(account, gauge, money, tokens)
+            gauge.free = free - money
             gauge.busy += money
             gauge.touched = BUSY_TICKS
-        return Reservation(account, money, self._take_tokens(account, amounts) if account.tokens else ())
-
-    def _take_tokens(self, account: Account, amounts: Amounts) -> tuple[int, ...]:
-        taken = []
-        for gauge in account.tokens:
-            # The last of a window is given to whoever comes; what it uses beyond that is debt.
-            amount = amounts.tokens(gauge)
-            amount = min(amount, gauge.free)
-            gauge.free -= amount
-            gauge.touched = BUSY_TICKS
-            taken.append(amount)
-        return tuple(taken)
+        return Reservation(account, money, tokens)
 
     async def wait(
         self,
@@ -343,7 +334,17 @@ class Admission:
             gauge.free += 1
             gauge.busy -= 1
         if account.tokens:
-            self._settle_tokens(reservation, usage)
+            now_s = self._steady_s()
+            read, written = (0, 0) if usage is None else (usage.input_tokens, usage.output_tokens)
+            for gauge, taken in zip(account.tokens, reservation.tokens, strict=True):
+                of = gauge.of
+                used = read + written if of == "tokens" else read if of == "input_tokens" else written
+                if now_s < gauge.ends_s:
+                    gauge.free += taken - used
+                    gauge.touched = BUSY_TICKS
+                elif used > taken and (current := self.gauges.get(gauge.counter)) is not None and current is not gauge:
+                    # The window that it belongs to is over: what it used beyond its share is missing in the present one.
+                    current.free -= used - taken
         reserved = reservation.nano_usd
         for gauge in account.money:
             gauge.busy -= reserved
@@ -352,14 +353,21 @@ class Admission:
             if gauge.waiters:
                 gauge.wake()
 
-    def _settle_tokens(self, reservation: Reservation, usage: Usage | None) -> None:
-        now_s = self._steady_s()
-        read, written = (usage.input_tokens, usage.output_tokens) if usage is not None else (0, 0)
-        for gauge, taken in zip(reservation.account.tokens, reservation.tokens, strict=True):
-            used = read + written if gauge.of == "tokens" else read if gauge.of == "input_tokens" else written
-            if now_s < gauge.ends_s:
-                gauge.free += taken - used
-                gauge.touched = BUSY_TICKS
-            elif used > taken and (current := self.gauges.get(gauge.counter)) is not None and current is not gauge:
-                # The window that it belongs to is over: what it used beyond its share is missing in the present one.
-                current.free -= used - taken
+
+def _put_back(account: Account, short: Gauge, nano_usd: int, tokens: list[int]) -> Gauge:
+    """Undoes what was taken of the gauges before `short`, and returns that one."""
+    for gauge in account.gauges():
+        if gauge is short:
+            break
+        match gauge.kind:
+            case "tokens":
+                gauge.free += tokens.pop(0)
+            case "money":
+                gauge.free += nano_usd
+                gauge.busy -= nano_usd
+            case "slots":
+                gauge.free += 1
+                gauge.busy -= 1
+            case "requests":
+                gauge.free += 1
+    return short

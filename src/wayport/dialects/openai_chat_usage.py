@@ -5,11 +5,11 @@ What must stay true: input and output are totals, and nothing that was billed is
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import astuple
 
 from wayport.core.money import nano_from_usd
 from wayport.core.usage import Usage
 from wayport.wire.openai_chat import (
-    CompletionDetails,
     Cost,
     Count,
     PromptDetails,
@@ -17,8 +17,7 @@ from wayport.wire.openai_chat import (
     usage_decoder,
 )
 
-_NO_PROMPT_DETAILS = PromptDetails()
-_NO_COMPLETION_DETAILS = CompletionDetails()
+_NO_OTHERS = list(astuple(UsageObject())[5:])
 _TICKS_PER_NANO_USD = 10
 _FIELDS = frozenset(UsageObject.__struct_fields__)
 
@@ -54,44 +53,55 @@ def _count(value: Count) -> int:
 
 
 def usage_of(given: UsageObject) -> Usage:
-    # On the hot path: attributes are asked in turn, and set only where there is something to set.
-    inputs = _count(given.prompt_tokens or given.input_tokens)
-    outputs = _count(given.completion_tokens or given.output_tokens)
-    prompt = given.prompt_tokens_details or _NO_PROMPT_DETAILS
-    completion = given.completion_tokens_details or _NO_COMPLETION_DETAILS
-    reasoning = completion.reasoning_tokens or given.reasoning_tokens
+    # On the hot path: what most answers do not state is looked at in one go.
+    inputs, outputs, total, prompt, completion, *others = astuple(given)
+    more = others != _NO_OTHERS
+    reasoning = None if completion is None else completion.reasoning_tokens
+    if more:
+        inputs = inputs or given.input_tokens
+        outputs = outputs or given.output_tokens
+        reasoning = reasoning or given.reasoning_tokens
+    inputs = int(inputs) if inputs and inputs > 0 else 0
+    outputs = int(outputs) if outputs and outputs > 0 else 0
     # Where the total exceeds its parts, the thoughts were left out of the completion (xAI, Gemini's OpenAI endpoint).
-    missing = (given.total_tokens or 0) - inputs - outputs
-    if missing > 0 and inputs + outputs:
+    if total and (missing := total - inputs - outputs) > 0 and inputs + outputs:
         outputs += int(missing)
         reasoning = reasoning or missing
     usage = Usage(input_tokens=inputs, output_tokens=outputs)
     if reasoning:
         usage.reasoning_tokens = _count(reasoning)
-    cached = (
-        prompt.cached_tokens
-        or given.prompt_cache_hit_tokens
-        or given.cache_read_input_tokens
-        or given.num_cached_tokens
-        or given.cached_tokens
-    )
-    if cached:
-        usage.cache_read_tokens = _count(cached)
-    if prompt.audio_tokens:
-        usage.audio_input_tokens = _count(prompt.audio_tokens)
-    if completion.audio_tokens:
+    if prompt is not None and any(astuple(prompt)):
+        _read_prompt(prompt, usage)
+    if completion is not None and any(astuple(completion)):
         usage.audio_output_tokens = _count(completion.audio_tokens)
-    if completion.accepted_prediction_tokens:
-        usage.accepted_prediction_tokens = _count(completion.accepted_prediction_tokens)
-    if completion.rejected_prediction_tokens:
-        usage.rejected_prediction_tokens = _count(completion.rejected_prediction_tokens)
-    if prompt.image_tokens or prompt.video_tokens or completion.image_tokens:
-        usage.image_input_tokens = _count(prompt.image_tokens)
-        usage.video_input_tokens = _count(prompt.video_tokens)
         usage.image_output_tokens = _count(completion.image_tokens)
-    written = prompt.cache_write_tokens or prompt.cache_creation_tokens or given.cache_creation_input_tokens
-    if written or given.cache_creation is not None:
-        _read_cache_writes(given, _count(written), usage)
+        usage.accepted_prediction_tokens = _count(completion.accepted_prediction_tokens)
+        usage.rejected_prediction_tokens = _count(completion.rejected_prediction_tokens)
+    if more:
+        _read_others(given, usage)
+    return usage
+
+
+def _read_prompt(prompt: PromptDetails, usage: Usage) -> None:
+    usage.cache_read_tokens = _count(prompt.cached_tokens)
+    usage.cache_write_5m_tokens = _count(prompt.cache_write_tokens or prompt.cache_creation_tokens)
+    usage.audio_input_tokens = _count(prompt.audio_tokens)
+    usage.image_input_tokens = _count(prompt.image_tokens)
+    usage.video_input_tokens = _count(prompt.video_tokens)
+
+
+def _read_others(given: UsageObject, usage: Usage) -> None:
+    """What stands elsewhere than OpenAI writes it."""
+    if not usage.cache_read_tokens:
+        usage.cache_read_tokens = _count(
+            given.prompt_cache_hit_tokens
+            or given.cache_read_input_tokens
+            or given.num_cached_tokens
+            or given.cached_tokens
+        )
+    if given.cache_creation_input_tokens or given.cache_creation is not None:
+        written = usage.cache_write_5m_tokens or _count(given.cache_creation_input_tokens)
+        _read_cache_writes(given, written, usage)
     if given.server_tool_use is not None:
         usage.web_search_requests = _count(given.server_tool_use.web_search_requests)
         usage.web_fetch_requests = _count(given.server_tool_use.web_fetch_requests)
@@ -100,7 +110,6 @@ def usage_of(given: UsageObject) -> Usage:
         usage.web_search_requests = _count(given.num_search_queries or given.num_sources_used)
     if given.cost is not None or given.cost_in_usd_ticks is not None:
         usage.cost_nano_usd = _cost(given)
-    return usage
 
 
 def _read_cache_writes(given: UsageObject, written: int, usage: Usage) -> None:

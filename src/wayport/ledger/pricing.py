@@ -80,6 +80,16 @@ def cost(
     rates = price.rates
     if price.tiers or price.service_tiers or price.hours:
         rates = _rates_of(price, usage.input_tokens, service_tier, at_s)
+    inputs, outputs, *kinds = structs.astuple(usage)
+    each_in, each_out = rates.input, rates.output
+    if not any(kinds) and each_in is not None and each_out is not None and not price.per_request_nano_usd and not units:
+        # As most calls are: text in, text out.
+        plain = {}
+        if inputs > 0:
+            plain["input"] = (inputs * each_in + _HALF) // _MILLION
+        if outputs > 0:
+            plain["output"] = (outputs * each_out + _HALF) // _MILLION
+        return Cost(total_nano_usd=sum(plain.values()), parts=plain)
     parts: dict[str, int] = {}
     text_in = _input_parts(usage, rates, parts)
     text_out = _output_parts(usage, rates, parts)
