@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from tests.fakes.admin import Admin, admin_app, made_key
+from tests.fakes.admin import MASTER, Admin, admin_app, made_key
 from tests.fakes.databases import opened
 from tests.fakes.manual_clock import ManualClock
 
@@ -58,13 +58,32 @@ async def test_a_model_is_added_changed_and_deleted_while_running(address: Addre
         assert await info(admin, "fast") == []
         assert [each["model_info"]["id"] for each in await info(admin, "faster")] == ["m-1"]
         await post(admin, "/model/block", {"model_id": "m-1"})
-        assert await info(admin, "faster") == []
+        assert [each["model_info"]["blocked"] for each in await info(admin, "faster")] == [True]
         await post(admin, "/model/unblock", {"model_id": "m-1"})
+        assert "blocked" not in (await info(admin, "faster"))[0]["model_info"]
         assert await post(admin, "/model/delete", {"id": "m-1"}) == {"message": "Model: m-1 deleted successfully"}
         assert await info(admin, "faster") == []
         await post(admin, "/model/delete", {"id": "m-1"}, status=404)
         lines = (await admin.client.get("/audit", params={"table_name": "models", "page_size": 50})).text
         assert "sk-upstream" not in lines
+
+
+async def test_a_blocked_deployment_is_left_out_and_still_listed_to_those_who_might_use_it(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path) as admin:
+        await post(admin, "/model/new", NEW)
+        await post(admin, "/model/new", {**NEW, "model_info": {"id": "m-2"}})
+        await post(admin, "/model/block", {"model_id": "m-2"})
+
+        async def ids(query: str, key: str = MASTER) -> list[str]:
+            found = (await admin.as_key(key, "GET", f"/v2/model/info{query}")).json()["data"]
+            return [each["model_info"]["id"] for each in found if each["model_name"] == "fast"]
+
+        assert await ids("") == ["m-1", "m-2"]
+        assert (await ids("?blocked=true"), await ids("?blocked=false")) == (["m-2"], ["m-1"])
+        assert await ids("", (await made_key(admin, models=["fast"]))["key"]) == ["m-1", "m-2"]
+        assert await ids("", (await made_key(admin, models=["slow"]))["key"]) == []
+        await post(admin, "/model/new", {**NEW, "model_info": {"id": "m-3", "blocked": True}})
+        assert sorted(await ids("?blocked=true")) == ["m-2", "m-3"]
 
 
 async def test_the_configurations_model_goes_before_the_databases(tmp_path: Path) -> None:

@@ -110,3 +110,25 @@ model_list:
         assert params == {
             "model": "gpt-4o-mini", "input_cost_per_token": 1e-05, "max_input_tokens": 4096, "timeout": 5, "region_name": "eu",
         }  # fmt: skip
+
+
+BLOCKED = """
+model_list:
+- {model_name: m, litellm_params: {model: openai/gpt-4o, api_key: k}}
+- {model_name: m, litellm_params: {model: groq/llama-3.1-8b-instant, api_key: k}, model_info: {id: shut, blocked: true}}
+- {model_name: gone, litellm_params: {model: groq/llama-3.1-8b-instant, api_key: k}, model_info: {blocked: true}}
+"""
+
+
+async def test_what_is_blocked_is_shown_as_such_and_cannot_be_called() -> None:
+    async with gateway(BLOCKED) as wayport:
+        found = (await wayport.http.get("/model/info")).json()["data"]
+        shown = [(each["model_name"], each["model_info"].get("blocked", False)) for each in found]
+        assert [each for each in shown if "/" not in each[0]] == [("m", False), ("m", True), ("gone", True)]
+        assert (await wayport.http.get("/model/info?litellm_model_id=shut")).json()["data"][0]["model_info"]["blocked"]
+        assert "gone" not in [each["id"] for each in (await wayport.http.get("/v1/models")).json()["data"]]
+        refused = await wayport.ask({"model": "gone", "messages": [{"role": "user", "content": "Hi"}]})
+        assert refused.status_code == 400
+        key = wayport.keys.add("sk-elsewhere", models=("other",))
+        hidden = await wayport.http.get("/model/info", headers={"authorization": f"Bearer {key}"})
+        assert hidden.json()["data"] == []

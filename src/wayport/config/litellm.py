@@ -157,6 +157,7 @@ class _File:
             storage=structs.replace(base.storage, redis_url=Secret(redis) if redis else None),
             logging=structs.replace(base.logging, level=self._log_level()),
             models=models,
+            blocked=self.models.blocked(),
             aliases=aliases,
             router=router,
             health_checks=self._health_checks(),

@@ -65,9 +65,13 @@ class ModelList:
         self.opens_everything = False
         """an entry maps `*` to `*`: every model of every provider"""
         self._groups: dict[str, ModelSettings] = {}
+        self._blocked: dict[str, ModelSettings] = {}
 
     def models(self) -> tuple[ModelSettings, ...]:
         return tuple(self._groups.values())
+
+    def blocked(self) -> tuple[ModelSettings, ...]:
+        return tuple(self._blocked.values())
 
     def add(self, entry: Fields) -> None:
         name = entry.text("model_name")
@@ -83,14 +87,14 @@ class ModelList:
             return
         if blocked:
             self.reading.warn(entry.path, f"`{name}` is blocked; the deployment is left out")
-            return
-        if name == target == "*":
+        elif name == target == "*":
             self.opens_everything = True
             return
         organizations = params.words("organization") or (None,)
         deployment = self._deployment(entry, params, info, target)
         deployments = tuple(_of_organization(deployment, organization) for organization in organizations)
-        self._put(name, deployments, params, info, entry.path)
+        groups = self._blocked if blocked else self._groups
+        groups[name] = self._grown(groups.get(name), name, deployments, params, info, entry.path)
 
     def _merged(self, entry: Fields) -> "_Params":
         """The entry's `litellm_params` over its stored credential's values over the router's defaults."""
@@ -106,10 +110,15 @@ class ModelList:
             params.lacks = f"credential {name}"
         return params
 
-    def _put(
-        self, name: str, deployments: tuple[DeploymentSettings, ...], params: "_Params", info: Fields, path: Path
-    ) -> None:
-        known = self._groups.get(name)
+    def _grown(  # noqa: PLR0917 (all of one entry)
+        self,
+        known: ModelSettings | None,
+        name: str,
+        deployments: tuple[DeploymentSettings, ...],
+        params: "_Params",
+        info: Fields,
+        path: Path,
+    ) -> ModelSettings:
         retries, client_retries = params.whole("num_retries", most=100), params.whole("max_retries", most=100)
         if known is None:
             known = ModelSettings(
@@ -120,9 +129,7 @@ class ModelList:
                 place=self.reading.place(path),
             )
         groups = tuple(dict.fromkeys((*known.access_groups, *info.words("access_groups"))))
-        self._groups[name] = structs.replace(
-            known, deployments=(*known.deployments, *deployments), access_groups=groups
-        )
+        return structs.replace(known, deployments=(*known.deployments, *deployments), access_groups=groups)
 
     def _deployment(self, entry: Fields, params: "_Params", info: Fields, target: str) -> DeploymentSettings:
         connection = self._connection(params)

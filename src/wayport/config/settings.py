@@ -405,6 +405,8 @@ class Settings(Struct, kw_only=True, frozen=True):
     management: ManagementSettings = ManagementSettings()
     providers: dict[str, ProviderSettings] = field(default_factory=dict)
     models: tuple[ModelSettings, ...] = ()
+    blocked: tuple[ModelSettings, ...] = ()
+    """deployments that nobody may call, to be looked at"""
     aliases: dict[str, AliasSettings] = field(default_factory=dict)
     router: RouterSettings = RouterSettings()
     health_checks: HealthCheckSettings = HealthCheckSettings()

@@ -13,7 +13,7 @@ Usable = Callable[[str, tuple[str, ...]], bool]
 
 
 def _listed(snapshot: Snapshot, usable: Usable) -> Iterator[Model]:
-    for model in (*snapshot.models.values(), *snapshot.wildcards):
+    for model in (*snapshot.models.values(), *snapshot.wildcards, *snapshot.blocked):
         if (not model.hidden or is_a_teams(model.access_groups)) and usable(model.name, model.access_groups):
             yield model
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from msgspec import Struct, structs
+from msgspec import Raw, Struct, structs
 
 from wayport.catalog import catalog as catalogue
 from wayport.catalog.catalog import Catalog
@@ -106,7 +106,7 @@ class _Builder:
     def snapshot(self, version: int) -> Snapshot:
         settings = self.settings
         for written in settings.models:
-            self._add(self._pooled(written))
+            self._add(self._model(self._pooled(written)), written.place)
         self._offer_declared_models()
         for server in self.found:
             self._add_local(server)
@@ -120,6 +120,7 @@ class _Builder:
             version=version,
             models=self.models,
             wildcards=tuple(self.wildcards),
+            blocked=tuple(_marked(self._model(written)) for written in settings.blocked),
             aliases=aliases,
             hidden_aliases=frozenset(name for name, alias in settings.aliases.items() if alias.hidden)
             | frozenset(name for name in aliases if name not in settings.aliases),
@@ -161,7 +162,7 @@ class _Builder:
             yield provider, budget
 
     # ------------------------------------------------------------------------------------------ configured models
-    def _add(self, written: ModelSettings) -> None:
+    def _model(self, written: ModelSettings) -> Model:
         deployments = []
         for item in written.deployments:
             if "*" in item.target and "*" not in written.name:
@@ -169,7 +170,7 @@ class _Builder:
             elif (deployment := self.targets.deployment(written.name, item)) is not None:
                 deployments.append(deployment)
         rules = self.settings.router.fallbacks
-        model = Model(
+        return Model(
             name=written.name,
             deployments=tuple(deployments),
             hidden=written.hidden,
@@ -183,12 +184,14 @@ class _Builder:
             strategy_args=written.strategy_args or self.settings.router.strategy_args,
             retries=written.retries,
         )
-        if "*" in written.name:
-            if written.name.count("*") > 1:
-                self.targets.problem(written.place, "", f"`{written.name}`: a name may hold one `*`")
+
+    def _add(self, model: Model, place: str) -> None:
+        if "*" in model.name:
+            if model.name.count("*") > 1:
+                self.targets.problem(place, "", f"`{model.name}`: a name may hold one `*`")
             self.wildcards.append(model)
         else:
-            self.models[written.name] = model
+            self.models[model.name] = model
 
     def _pooled(self, written: ModelSettings) -> ModelSettings:
         """Each target once with each credential of its provider's pool; together they keep the target's share."""
@@ -436,6 +439,12 @@ class _Builder:
         patterns = sorted((name for name in written if "*" in name), key=lambda name: (-len(name), name))
         hidden = {name: to for name, to in self._direct().items() if name not in self.models and name not in exact}
         return {**exact, **hidden, **{name: written[name].to for name in patterns}}
+
+
+def _marked(model: Model) -> Model:
+    """Each of its deployments says that it is blocked."""
+    marked = tuple(structs.replace(d, info={**d.info, "blocked": Raw(b"true")}) for d in model.deployments)
+    return structs.replace(model, deployments=marked)
 
 
 def _others(names: tuple[str, ...], own: str) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class Entry(Struct, kw_only=True, frozen=True):
     name: str
     params: dict[str, Any]
     info: dict[str, Any]
+    blocked: bool = False
 
 
 class ModelSource:
@@ -75,6 +76,7 @@ class ModelSource:
         self.shadowed = frozenset(entry.id for entry in self._entries if entry.name in configured)
         self.wrong = {}
         groups: dict[str, ModelSettings] = {}
+        blocked: dict[str, ModelSettings] = {}
         for entry in self._entries:
             if entry.id in self.shadowed:
                 continue
@@ -83,9 +85,14 @@ class ModelSource:
                 self.wrong[entry.id] = found
                 log.warning("a stored model cannot be used", extra={"model": entry.name, "why": found})
                 continue
-            known = groups.get(found.name)
-            groups[found.name] = found if known is None else _together(known, found)
-        return structs.replace(settings, models=(*settings.models, *groups.values()))
+            there = blocked if entry.blocked or entry.info.get("blocked") is True else groups
+            known = there.get(found.name)
+            there[found.name] = found if known is None else _together(known, found)
+        return structs.replace(
+            settings,
+            models=(*settings.models, *groups.values()),
+            blocked=(*settings.blocked, *blocked.values()),
+        )
 
     def check(self, entry: Entry, settings: Settings) -> ModelSettings | str:
         """The model as settings, or why it cannot be used."""
@@ -103,9 +110,10 @@ class ModelSource:
             read.add(each)
         if reading.problems:
             return "; ".join(problem.text for problem in reading.problems)
-        if not read.models():
+        models = read.models() or read.blocked()
+        if not models:
             return "nothing can be called by this name"
-        model = read.models()[0]
+        model = models[0]
         if team_id := entry.info.get(TEAM):
             model = structs.replace(model, hidden=True, access_groups=(*model.access_groups, of_team(str(team_id))))
         return self._problem(model, settings) or model
@@ -128,7 +136,7 @@ class ModelSource:
 
     async def _read(self) -> None:
         rows, _ = await self._models.page()
-        self._entries = [entry for row in reversed(rows) if not row.blocked and (entry := self._entry(row))]
+        self._entries = [entry for row in reversed(rows) if (entry := self._entry(row))]
         secrets = {}
         for row in (await self._credentials.page())[0]:
             try:
@@ -142,7 +150,8 @@ class ModelSource:
 
     def _entry(self, row: StoredModel) -> Entry | None:
         try:
-            return Entry(id=row.id, name=row.name, params=self._models.params_of(row), info=row.info)
+            params = self._models.params_of(row)
+            return Entry(id=row.id, name=row.name, params=params, info=row.info, blocked=row.blocked)
         except NotReadable as error:
             log.warning("a stored model cannot be read", extra={"model": row.name, "why": str(error)})
             return None

@@ -222,6 +222,8 @@ class Snapshot(Struct, kw_only=True, frozen=True):
     """exact names"""
     wildcards: tuple[Model, ...] = ()
     """names with `*`, most specific first"""
+    blocked: tuple[Model, ...] = ()
+    """nobody may call these; whoever could use them otherwise sees them in lists of deployments"""
     aliases: dict[str, str] = field(default_factory=dict)
     """other names of models; may hold `*` patterns, most specific first"""
     hidden_aliases: frozenset[str] = frozenset()

@@ -268,11 +268,13 @@ def _looking(router: APIRouter, parts: Parts) -> None:
     anyone = Annotated[Principal, Depends(parts.callers.anyone)]
 
     @router.get("/v2/model/info", summary="Deployments page by page, those of the database that are not in use, too")
-    async def info(  # noqa: PLR0917 (FastAPI reads its parameters from here)
+    async def info(
+        *,
         caller: anyone,
         model: str | None = None,
         modelId: str | None = None,  # noqa: N803 (LiteLLM's name)
         search: str | None = None,
+        blocked: bool | None = None,
         page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
         size: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> dict[str, Any]:
@@ -282,6 +284,7 @@ def _looking(router: APIRouter, parts: Parts) -> None:
             if (not model or each["model_name"] == model)
             and (not modelId or each["model_info"]["id"] == modelId)
             and (not search or search.lower() in each["model_name"].lower())
+            and blocked in {None, each["model_info"].get("blocked") is True}
         ]
         first = (page - 1) * size
         return {

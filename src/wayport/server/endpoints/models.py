@@ -139,7 +139,8 @@ def info(
     table: RoutingTable, principal: Principal, *, learned: Callable[[str], list[str]], model_id: str | None = None
 ) -> dict[str, object]:
     """LiteLLM's `GET /model/info`: one entry a deployment. `learned`: what a deployment (its id) has taught this worker."""
-    models: Iterable[Model] = (*table.snapshot.models.values(), *table.snapshot.wildcards)
+    snapshot = table.snapshot
+    models: Iterable[Model] = (*snapshot.models.values(), *snapshot.wildcards, *snapshot.blocked)
     data = [
         _info(deployment, learned(deployment.id))
         for model in models
