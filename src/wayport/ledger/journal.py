@@ -18,7 +18,7 @@ from wayport.core.clock import Clock
 from wayport.core.ids import NewId, uuid7
 from wayport.core.record import CallRecord
 from wayport.ledger.opens import OpenCalls
-from wayport.ledger.segment import FRAME, LIVE, MAGIC, SEGMENT, checksum, lock, segment_name
+from wayport.ledger.segment import FRAME, FRAME_BYTES, LIVE, MAGIC, SEGMENT, checksum, lock, segment_name
 
 log = logging.getLogger("wayport.journal")
 
@@ -122,14 +122,16 @@ class Spool:
         """`append` of a record that is MessagePack already; `nano_usd`: what it costs."""
         length = len(packed)
         frame = FRAME.pack(length, checksum(packed, length)) + packed
-        if self._position >= self._segment_bytes or self._fd < 0:
+        fd, position = self._fd, self._position
+        if fd < 0 or position >= self._segment_bytes:
             self._rotate()
-            if self._fd < 0:
+            fd, position = self._fd, self._position
+            if fd < 0:
                 self._lose(nano_usd, None)
                 return False
         try:
-            written = os.write(self._fd, frame)
-            if written != len(frame):
+            written = os.write(fd, frame)
+            if written != length + FRAME_BYTES:
                 if self._on_full == "refuse":
                     self._abandon()
                 else:
@@ -137,12 +139,12 @@ class Spool:
                 self._lose(nano_usd, "the disk is full")
                 return False
             if self._sync == "always":
-                os.fdatasync(self._fd)
+                os.fdatasync(fd)
         except OSError as error:
             self._abandon()
             self._lose(nano_usd, error.strerror or str(error))
             return False
-        self._position += written
+        self._position = position + written
         self._appended += 1
         self._appended_bytes += written
         return True

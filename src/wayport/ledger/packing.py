@@ -62,23 +62,31 @@ class Shared(Struct, frozen=True):
 
     count: int
     entries: bytes
+    beginnings: dict[bytes, bytes]
+    """by the head of a map of further entries, which is three bytes, that of both maps and these entries"""
 
 
 def shared(record: CallRecord) -> Shared:
     """What is set in a record that stands for many."""
     fields = {name: value for name, value in msgspec.to_builtins(record).items() if name not in _OWN}
     # A map of at least 16 has a head of three bytes, a smaller one of one.
-    return Shared(len(fields), _encode(fields)[3 if len(fields) > _SMALL_END - _SMALL else 1 :])
+    return Shared(len(fields), _encode(fields)[3 if len(fields) > _SMALL_END - _SMALL else 1 :], {})
 
 
 def joined(common: Shared, own: Struct) -> bytes:
     """Both as one record."""
     packed = _encode(own)
-    head = packed[0]
-    if head <= _SMALL_END:
-        return b"\xde%b%b%b" % ((common.count + head - _SMALL).to_bytes(2, "big"), common.entries, packed[1:])
-    count = common.count + int.from_bytes(packed[1:3], "big")
-    return b"\xde%b%b%b" % (count.to_bytes(2, "big"), common.entries, packed[3:])
+    head = packed[:3]
+    beginning = common.beginnings.get(head)
+    if beginning is None:
+        if (small := head[0]) <= _SMALL_END:
+            return _beginning(common, small - _SMALL) + packed[1:]
+        beginning = common.beginnings[head] = _beginning(common, int.from_bytes(head[1:], "big"))
+    return beginning + packed[3:]
+
+
+def _beginning(common: Shared, further: int) -> bytes:
+    return b"\xde%b%b" % ((common.count + further).to_bytes(2, "big"), common.entries)
 
 
 def unpacked(record: CallRecord, own: Struct) -> CallRecord:
@@ -102,7 +110,7 @@ class Opening(Struct, omit_defaults=True, gc=False):
 
 def opening_head(common: Shared) -> bytes:
     """What the records of many calls that begin have in common, where four entries are their own."""
-    return b"\xde%b%b" % ((common.count + 4).to_bytes(2, "big"), common.entries)
+    return _beginning(common, 4)
 
 
 def opening(head: bytes, call_id: str, at_s: float, reserved_nano_usd: int) -> bytes | None:

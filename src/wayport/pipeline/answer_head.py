@@ -3,7 +3,6 @@ who come from LiteLLM look for.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from wayport import __version__
 from wayport.access.gauges import Account, Gauge
@@ -11,6 +10,7 @@ from wayport.core.clock import SystemClock
 from wayport.core.errors import RateLimited, UpstreamFault, WayportError
 from wayport.core.money import usd_text
 from wayport.pipeline.call import Call
+from wayport.routing.snapshot import Deployment
 
 JSON = b"content-type: application/json\r\n"
 STREAM = b"content-type: %b\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -33,56 +33,50 @@ def head_lines(call: Call, content_type: bytes, passed_on: bytes = b"") -> bytes
     compat = call.snapshot is not None and call.snapshot.compat == "litellm"
     made = len(call.attempts)
     deployment = call.deployment
-    lines = b"%bx-wayport-call-id: %b\r\nx-wayport-attempts: %d\r\n%b" % (
+    parts = [
         content_type,
-        call.id.encode(),
-        made,
-        b""
-        if deployment is None
-        else _of_deployment(
-            deployment.model,
-            deployment.id,
-            deployment.provider,
-            deployment.upstream_model,
-            deployment.base_url,
-            compat,
-        ),
-    )
+        b"x-wayport-call-id: %b\r\nx-wayport-attempts: %d\r\n" % (call.id.encode(), made),
+        b"" if deployment is None else about(deployment, compat=compat),
+    ]
     cost = call.cost
     if cost is not None and cost.total_nano_usd is not None:
         usd = usd_text(cost.total_nano_usd).encode()
-        lines += b"x-wayport-cost-usd: %b\r\n" % usd
+        parts.append(b"x-wayport-cost-usd: %b\r\n" % usd)
         if compat:
-            lines += b"x-litellm-response-cost: %b\r\n" % usd
+            parts.append(b"x-litellm-response-cost: %b\r\n" % usd)
     if compat:
         fallbacks = sum(1 for a in call.attempts if a.reason == "fallback") if made > 1 else 0
-        lines += (
+        parts.append(
             b"x-litellm-call-id: %b\r\nx-litellm-version: %b\r\n"
             b"x-litellm-attempted-retries: %d\r\nx-litellm-attempted-fallbacks: %d\r\n"
             % (call.id.encode(), _VERSION, max(0, made - 1 - fallbacks), fallbacks)
         )
     if call.dropped:
-        lines += b"x-wayport-dropped-params: %b\r\n" % _names(call.dropped)
+        parts.append(b"x-wayport-dropped-params: %b\r\n" % _names(call.dropped))
     reservation = call.reservation or call.charged
-    if reservation is not None and (reservation.account.requests or reservation.account.tokens):
-        lines += limit_lines(reservation.account)
+    if reservation is not None and ((account := reservation.account).requests or account.tokens):
+        parts.append(limit_lines(account))
         if b"x-ratelimit-" in passed_on:
             # The key's own are what its client goes by, and each name stands once.
             kept = [line for line in passed_on.splitlines(keepends=True) if not line.startswith(b"x-ratelimit-")]
             passed_on = b"".join(kept)
     if call.lowered_to is not None:
-        lines += b"x-wayport-output-limit: %d\r\n" % call.lowered_to
-    return lines + passed_on
+        parts.append(b"x-wayport-output-limit: %d\r\n" % call.lowered_to)
+    parts.append(passed_on)
+    return b"".join(parts)
 
 
 def limit_lines(account: Account) -> bytes:
     """What is left of the tightest limit on requests, and of that on tokens, as OpenAI's clients read it."""
     now_s = steady_s()
     lines = b""
-    if account.requests:
-        lines = _lines_of(_REQUESTS, account.requests, now_s)
-    if account.tokens:
-        lines += _lines_of(_TOKENS, account.tokens, now_s)
+    for form, gauges in ((_REQUESTS, account.requests), (_TOKENS, account.tokens)):
+        if gauges:
+            tightest = gauges[0] if len(gauges) == 1 else min(gauges, key=_left)
+            left, reset_s = tightest.free + tightest.left, tightest.ends_s - now_s
+            # An endless window has no end to tell.
+            reset_s = 0 if reset_s < 0 else min(reset_s, _DAY_S)
+            lines += form % (tightest.limit, max(0, left), reset_s)
     return lines
 
 
@@ -92,33 +86,39 @@ _REQUESTS, _TOKENS = (
 )
 
 
-def _lines_of(form: bytes, gauges: Sequence[Gauge], now_s: float) -> bytes:
-    tightest = gauges[0]
-    left = tightest.free + tightest.left
-    for gauge in gauges[1:]:
-        if gauge.free + gauge.left < left:
-            tightest, left = gauge, gauge.free + gauge.left
-    reset_s = tightest.ends_s - now_s
-    # An endless window has no end to tell.
-    reset_s = 0 if reset_s < 0 else _DAY_S if reset_s > _DAY_S else int(reset_s)
-    return form % (tightest.limit, max(0, left), reset_s)
+def _left(gauge: Gauge) -> int:
+    return gauge.free + gauge.left
 
 
-@lru_cache(4096)
-def _of_deployment(  # noqa: PLR0917 (positional: half the price of a cache look-up)
-    model: str,
-    deployment_id: str,
-    provider: str,
-    upstream_model: str,
-    base_url: str,
-    compat: bool,  # noqa: FBT001 (as above)
-) -> bytes:
+def about(deployment: Deployment, *, compat: bool) -> bytes:
+    """The lines that say who answers."""
+    key = (id(deployment), compat)
+    known = _about.get(key)
+    if known is None:
+        if len(_about) >= _DEPLOYMENTS:
+            _about.clear()
+        known = _about[key] = (deployment, _about_lines(deployment, compat=compat))
+    return known[1]
+
+
+_DEPLOYMENTS = 4096
+_about: dict[tuple[int, bool], tuple[Deployment, bytes]] = {}
+"""by the deployment's identity, which is kept alive with it"""
+
+
+def _about_lines(deployment: Deployment, *, compat: bool) -> bytes:
+    model, deployment_id = deployment.model, deployment.id
     lines = b"x-wayport-model: %b\r\nx-wayport-deployment: %b\r\n" % (clean(model), clean(deployment_id))
     if compat:
         lines += (
             b"x-litellm-model-id: %b\r\nx-litellm-model-group: %b\r\nx-litellm-model-name: %b\r\n"
             b"x-litellm-model-api-base: %b\r\n"
-            % (clean(deployment_id), clean(model), clean(f"{provider}/{upstream_model}"), clean(base_url))
+            % (
+                clean(deployment_id),
+                clean(model),
+                clean(f"{deployment.provider}/{deployment.upstream_model}"),
+                clean(deployment.base_url),
+            )
         )
     return lines
 

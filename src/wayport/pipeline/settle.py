@@ -48,8 +48,10 @@ class UnderWay(Protocol):
 class Traces(Protocol):
     """Remembers the latest calls, for those who ask why they went where they went."""
 
-    def add(self, record: CallRecord) -> None: ...
-    def keep(self, packed: bytes) -> None:
+    @property
+    def add(self) -> Callable[[CallRecord], None]: ...
+    @property
+    def keep(self) -> Callable[[bytes], None]:
         """The same of a record as MessagePack."""
         ...
 
@@ -91,21 +93,21 @@ class Settlement:
         if call.ended:
             return
         call.ended = True
-        if call.principal is None:
+        principal, deployment, usage = call.principal, call.deployment, call.usage
+        if principal is None:
             self.refused += 1
             return
-        deployment = call.deployment
-        if call.usage is None and isinstance(call.error, ClientGone) and deployment is not None and deployment.base_url:
+        if usage is None and isinstance(call.error, ClientGone) and deployment is not None and deployment.base_url:
             # The upstream was asked and nobody waited for its answer: it bills what it was sent.
-            call.usage = Usage(input_tokens=call.request_bytes // _BYTES_PER_TOKEN)
+            call.usage = usage = Usage(input_tokens=call.request_bytes // _BYTES_PER_TOKEN)
             call.usage_source = "estimated"
-        if call.usage is not None:
-            call.usage = plausible(call.usage)
-        if call.usage is not None and deployment is not None:
-            call.cost = cost(call.usage, deployment.price, service_tier=call.service_tier, at_s=call.started_s)
+        if usage is not None:
+            call.usage = usage = plausible(usage)
+            if deployment is not None:
+                call.cost = cost(usage, deployment.price, service_tier=call.service_tier, at_s=call.started_s)
         call.settled = True
-        kept = self._keep(call, call.principal, deployment)
-        if call.open_slot and kept and self._under_way is not None:
+        kept = self._keep(call, principal, deployment)
+        if kept and call.open_slot and self._under_way is not None:
             # Where its end could not be kept, its beginning stays: it costs what was reserved when this process ends.
             self._under_way.close(call.open_slot)
 
@@ -113,15 +115,16 @@ class Settlement:
         own = self._own(call, principal)
         good = call.error is None and len(call.attempts) == 1
         wasted_nano_usd = 0 if good else _wasted(call)
+        nano_usd = own.cost_nano_usd or 0
         if call.reservation is not None and self._charge is not None:
-            held = self._charge(call, (own.cost_nano_usd or 0) + wasted_nano_usd)
+            held = self._charge(call, nano_usd + wasted_nano_usd)
             if held is not None:
                 own.reserved_nano_usd = held.nano_usd
                 own.budget_windows = held.account.windows
                 own.lease_holder = self._lease_holder
         kind = self._kind(call, principal, deployment)
-        targets = self._targets if self._targets is not None and self._targets.any else None
-        if good and targets is None:
+        targets = self._targets
+        if good and (targets is None or not targets.any):
             # As nearly all calls do, it went well at the first attempt: no record is made, only its bytes.
             try:
                 packed = joined(kind.shared, own)
@@ -129,7 +132,7 @@ class Settlement:
                 pass  # Lone surrogates or the like: the journal knows what to do with a record.
             else:
                 self._traces.keep(packed)
-                return self._journal is None or self._journal.keep(packed, nano_usd=own.cost_nano_usd or 0)
+                return self._journal is None or self._journal.keep(packed, nano_usd=nano_usd)
         record = unpacked(kind.record, own)
         # What copies of one record would share: it is written to, call by call.
         record.target_windows = {}
@@ -140,33 +143,35 @@ class Settlement:
             record.http_status = error.status
             record.error_class = error.fault.kind if isinstance(error, UpstreamFault) else type(error).__name__
             record.error = mask(error.message)[:_ERROR_CHARS]
-        if targets is not None:
+        if targets is not None and targets.any:
             targets.charge(record, deployment)
         self._traces.add(record)
         return self._journal is None or self._journal.append(record)
 
     def _own(self, call: Call, principal: Principal) -> Own:
         """What is the call's own of its record."""
-        client, price = call.client, call.cost
-        duration_ms = (self._clock.steady_s() - call.steady_s) * 1000
-        if call.attempts and not (last := call.attempts[-1]).duration_ms:
+        client, price, attempts = call.client, call.cost, call.attempts
+        started_s, began_s = call.started_s, call.steady_s
+        took_s = self._clock.steady_s() - began_s
+        if attempts and not (last := attempts[-1]).duration_ms:
             # It goes on until its last bytes are out, and they wait for this record.
-            last.duration_ms = duration_ms - last.started_ms
+            last.duration_ms = took_s * 1000 - last.started_ms
+        agent = client.header(b"user-agent")
         return Own(
             call.id,
-            call.started_s,
-            call.started_s + duration_ms / 1000,
-            (client.header(b"user-agent") or b"")[:_AGENT_CHARS].decode("latin-1"),
+            started_s,
+            started_s + took_s,
+            "" if agent is None else agent[:_AGENT_CHARS].decode("latin-1"),
             client.client[0],
             call.end_user,
-            tags_of(principal.tags, call.tags),
+            tags_of(principal.tags, call.tags) if principal.tags else call.tags,
             call.session_id,
             call.trace_id,
             call.parent_span_id,
             call.metadata,
             call.upstream_id,
             call.stream,
-            call.attempts,
+            attempts,
             [] if call.plan is None else call.plan.decisions,
             call.finish,
             call.usage,
@@ -174,8 +179,8 @@ class Settlement:
             None if price is None else price.total_nano_usd,
             {} if price is None else price.parts,
             call.service_tier,
-            None if call.first_content_s is None else (call.first_content_s - call.steady_s) * 1000,
-            duration_ms - call.upstream_wait_s * 1000,
+            None if call.first_content_s is None else (call.first_content_s - began_s) * 1000,
+            (took_s - call.upstream_wait_s) * 1000,
             call.dropped,
             call.request_bytes,
             client.bytes_out,

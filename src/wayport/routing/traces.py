@@ -1,5 +1,8 @@
 """How the latest calls were routed, for those who ask. Bounded, per worker; what is older stands in the request log."""
 
+from collections import deque
+from collections.abc import Callable
+
 import msgspec
 from msgspec import Struct, field
 
@@ -35,26 +38,17 @@ class Traces:
     """A sink of records, the youngest of which it keeps."""
 
     def __init__(self) -> None:
-        # A ring that is searched when somebody asks: adding to it is what happens with every call.
-        self._records: list[CallRecord | bytes] = [b""] * _MOST
-        self._next = 0
-
-    def add(self, record: CallRecord) -> None:
-        self._add(record)
-
-    def keep(self, packed: bytes) -> None:
-        self._add(packed)
-
-    def _add(self, record: CallRecord | bytes) -> None:
-        place = self._next
-        self._records[place] = record
-        self._next = place + 1 if place + 1 < _MOST else 0
+        self._records: deque[CallRecord | bytes] = deque(maxlen=_MOST)
+        # The queue's own method: keeping a record is what happens with every call, and looking for one is rare.
+        self.add: Callable[[CallRecord], None] = self._records.append
+        self.keep: Callable[[bytes], None] = self._records.append
+        """of a record as MessagePack"""
 
     def of(self, call_id: str) -> CallRecord | None:
         sought = call_id.encode("utf-8", "replace")
         for each in self._records:
             if isinstance(each, bytes):
-                if each and sought in each and (record := _decode(each)).call_id == call_id:
+                if sought in each and (record := _decode(each)).call_id == call_id:
                     return record
             elif each.call_id == call_id:
                 return each
