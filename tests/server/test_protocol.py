@@ -85,6 +85,21 @@ async def test_connections_are_kept_and_pipelined_requests_are_answered_in_order
         assert answer.count(b"200 OK") == 3
 
 
+async def test_answers_written_in_one_turn_are_all_out_before_the_connection_closes() -> None:
+    def at_once(exchange: Exchange) -> None:
+        exchange.respond(200, OK, exchange.body)
+
+    async with serving(at_once) as served:
+        answers = await served.ask(post(b"first") + post(b"second") + post(b"third", CLOSE))
+        assert [part.rpartition(b"\r\n")[2] for part in answers.split(b"HTTP/1.1 200 OK")[1:]] == [
+            b"first",
+            b"second",
+            b"third",
+        ]
+        refused = await served.ask(post(b"first") + b"nonsense\r\n\r\n")
+        assert refused.index(b"first") < refused.index(b"HTTP/1.1 400")
+
+
 async def test_a_chunked_body_is_put_together() -> None:
     async with serving(echo) as served:
         answer = await served.ask(

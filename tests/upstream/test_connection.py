@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wayport.core.outbox import Outbox
 from wayport.upstream.answer import Answer
 from wayport.upstream.connection import Connection
 from wayport.upstream.faults import TransportFault
@@ -62,7 +63,7 @@ class Rig:
         self.loop = loop
         self.wire = Wire()
         self.keeper = Keeper()
-        self.connection = Connection(self.keeper, "upstream.test")
+        self.connection = Connection(self.keeper, "upstream.test", Outbox(loop.call_soon))
         self.connection.connection_made(self.wire)
 
     def ask(self, *, reused: bool = False) -> Answer:
@@ -271,7 +272,7 @@ def test_neither_calls_nor_closed_connections_wait_for_the_garbage_collector(loo
     gc.collect()
     gc.disable()
     try:
-        connection = Connection(Nobody(), "upstream.test")
+        connection = Connection(Nobody(), "upstream.test", Outbox(loop.call_soon))
         connection.connection_made(Wire())
         for coding, body in ((b"identity", b"body"), (b"gzip", gzip.compress(b"body"))):
             for pumped in (False, True):

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import httptools
 from msgspec import Struct
 
+from wayport.core.outbox import Outbox
 from wayport.server.exchange import STATUS_LINES, Exchange
 from wayport.server.heads import Head, Heads
 
@@ -65,12 +66,13 @@ class Load:
 class ServerState:
     """Shared by all connections of a worker."""
 
-    __slots__ = ("date_line", "draining", "heads", "root_path")
+    __slots__ = ("date_line", "draining", "heads", "outbox", "root_path")
 
     def __init__(self, root_path: str = "") -> None:
         self.draining = False
         self.root_path = root_path.encode()
         self.heads = Heads()
+        self.outbox = Outbox()
         self.date_line = b""
         self.tick()
 
@@ -102,6 +104,7 @@ class GatewayProtocol(asyncio.Protocol):
         "_opening",
         "_parser",
         "_phase",
+        "_post",
         "_refuse",
         "_sent_at",
         "_trailer_bytes",
@@ -123,6 +126,7 @@ class GatewayProtocol(asyncio.Protocol):
         """given an exchange with its head and the status of a refusal, the body that says so"""
         self._limits = limits
         self.state = state
+        self._post = state.outbox.write
         self.load = load
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
@@ -198,10 +202,15 @@ class GatewayProtocol(asyncio.Protocol):
             self._exchange.on_resume()
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        self._post(self._transport, data)
 
     def abort(self) -> None:
+        self.state.outbox.flush()
         self._transport.abort()
+
+    def _close(self) -> None:
+        self.state.outbox.flush()
+        self._transport.close()
 
     # --------------------------------------------------------------------------------------------------- reading
     def data_received(self, data: bytes) -> None:
@@ -428,7 +437,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._exchange = None
         if not exchange.keep_alive:
             self._phase = _IDLE
-            self._transport.close()
+            self._close()
         elif self._waiting:
             following = self._waiting.popleft()
             if len(self._waiting) == _PIPELINED - 1:
@@ -456,15 +465,16 @@ class GatewayProtocol(asyncio.Protocol):
         refused = exchange or _headless(self)
         body = self._refuse(refused, status) or b""
         head = b"content-type: application/json\r\n" + (b"retry-after: 1\r\n" if status == 503 else b"")
-        self._transport.write(
+        self.write(
             b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (STATUS_LINES[status], head, len(body), body)
         )
         if self not in self.load.connections:
-            self._transport.close()
+            self._close()
             return
         self._phase = _LEAVING
         self._data_at = self._now()
         if self._transport.can_write_eof():
+            self.state.outbox.flush()
             self._transport.write_eof()
 
     def _forget_incoming(self) -> None:

@@ -13,6 +13,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 from wayport.core.errors import FaultClass
 from wayport.core.net import Timeouts
+from wayport.core.outbox import Outbox
 from wayport.upstream.answer import Answer
 from wayport.upstream.faults import TransportFault
 from wayport.upstream.inflate import BadCoding
@@ -62,6 +63,7 @@ class Connection(asyncio.Protocol):
         "_left",
         "_method_head",
         "_name",
+        "_outbox",
         "_over",
         "_parser",
         "_paused",
@@ -82,9 +84,10 @@ class Connection(asyncio.Protocol):
         "total_until",
     )
 
-    def __init__(self, keeper: Keeper, name: str) -> None:
+    def __init__(self, keeper: Keeper, name: str, outbox: Outbox) -> None:
         # For the connection's life:
         self._keeper = keeper
+        self._outbox = outbox
         self._name = name
         self._parser = HttpResponseParser(self)
         self._feed = self._parser.feed_data
@@ -131,11 +134,12 @@ class Connection(asyncio.Protocol):
         self._method_head = first == _H and head.startswith(b"HEAD ")
         size = len(body)
         if size > _SPLIT_BYTES:
+            self._outbox.flush()
             self._transport.writelines((b"%bcontent-length: %d\r\n\r\n" % (head, size), body))
         elif size or first == _P:
-            self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, size, body))
+            self._outbox.write(self._transport, b"%bcontent-length: %d\r\n\r\n%b" % (head, size, body))
         else:
-            self._transport.write(head + b"\r\n")
+            self._outbox.write(self._transport, head + b"\r\n")
 
     def wait(self, timeouts: Timeouts, now: float, total_until: float) -> None:
         """From now on its answer is waited for."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from wayport.core.clock import Clock
+from wayport.core.outbox import Outbox
 from wayport.core.tasks import Tasks
 from wayport.upstream.connection import Connection
 from wayport.upstream.faults import TransportFault
@@ -100,6 +101,7 @@ class Pools:
         self._counted_s = clock.steady_s()
         self._refill: asyncio.TimerHandle | None = None
         self._tasks = Tasks()
+        self._outbox = Outbox()
         self.closed = False
 
     def add(self, origin: Origin, proxy: Proxy | None) -> Pool:
@@ -203,7 +205,7 @@ class Pools:
         self._open_more()
 
     async def _open(self, pool: Pool, connect_s: float) -> None:
-        connection = Connection(pool, str(pool.origin))
+        connection = Connection(pool, str(pool.origin), self._outbox)
         fault: TransportFault | None = None
         opened = False
         try:

@@ -1,0 +1,43 @@
+"""What is written to sockets in one turn of the event loop, written together at its end.
+
+A write that finds its reader asleep wakes it, and that costs more than the write. Written one after the other while their
+readers wait, each of a turn's answers would wake somebody who has nothing else to do; written together, the first one does.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+Soon = Callable[[Callable[[], None]], object]
+
+_MOST = 16
+"""so many are not kept back any longer: the first of them has waited for the work on all others"""
+
+
+class Outbox:
+    """Of one event loop. Keeps the order; nobody else may write to these transports, and whoever closes one flushes before."""
+
+    __slots__ = ("_soon", "_waiting")
+
+    def __init__(self, soon: Soon | None = None) -> None:
+        """`soon`: the loop's `call_soon`; None: of the loop that runs when something is first written."""
+        self._soon = soon
+        self._waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
+
+    def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
+        waiting = self._waiting
+        waiting.append((transport, data))
+        count = len(waiting)
+        if count == 1:
+            if self._soon is None:
+                self._soon = asyncio.get_running_loop().call_soon
+            self._soon(self.flush)
+        elif count >= _MOST:
+            self.flush()
+
+    def flush(self) -> None:
+        waiting = self._waiting
+        if waiting:
+            self._waiting = []
+            for transport, data in waiting:
+                if not transport.is_closing():
+                    transport.write(data)
