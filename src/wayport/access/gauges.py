@@ -199,6 +199,8 @@ class Gauges:
         self._clock = clock
         self._gauges: dict[str, Gauge] = {}
         self._accounts: dict[tuple[str | None, str, tuple[str, ...]], Account] = {}
+        self.turn = 0
+        """changes when accounts that were found before may be no longer what they were"""
 
     def all(self) -> list[Gauge]:
         return list(self._gauges.values())
@@ -206,7 +208,7 @@ class Gauges:
     def bind(self, everybody: Everybody) -> None:
         """From now on these bind whoever calls."""
         self._everybody = everybody
-        self._accounts.clear()
+        self._forget()
 
     def get(self, counter: str) -> Gauge | None:
         return self._gauges.get(counter)
@@ -226,13 +228,18 @@ class Gauges:
             return known
         made = self._account(principal, {asked, *names}, others)
         if len(self._accounts) >= _ACCOUNTS:
-            self._accounts.clear()
+            self._forget()
         self._accounts[key] = made
         return made
 
     def renew(self, account: Account, asked: str, names: tuple[str, ...]) -> None:
         """Windows of the account have ended: the next look makes new ones."""
+        self.turn += 1
         self._accounts.pop((account.principal.key_hash, asked, names), None)
+
+    def _forget(self) -> None:
+        self.turn += 1
+        self._accounts.clear()
 
     def sweep(self) -> None:
         """Lets go of windows that have ended and of what nobody has used for long."""
@@ -240,7 +247,7 @@ class Gauges:
         for counter, gauge in list(self._gauges.items()):
             if now_s >= gauge.ends_s or (gauge.held == 0 and gauge.touched == 0 and gauge.claiming is None):
                 del self._gauges[counter]
-                self._accounts.clear()
+                self._forget()
 
     def _account(self, principal: Principal, names: set[str], others: tuple[Holder, ...]) -> Account:
         found: dict[str, Gauge] = {}

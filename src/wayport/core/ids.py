@@ -32,7 +32,7 @@ def uuid7() -> str:
         # One system call for many ids.
         _tails.extend(os.urandom(8 * _POOL).hex(",", 8).split(","))
     tail = _tails.pop()
-    # The digit before the last fifteen is the variant's.
+    # The first digit behind the counter is the variant's.
     return f"{_head}{_counter:03x}-8{tail[1:4]}-{tail[4:]}"
 
 

@@ -7,12 +7,14 @@ from collections.abc import Awaitable
 from typing import Literal, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from wayport.access import refusals
 from wayport.access.admit import Admission, Amounts, Reservation
 from wayport.access.beside import Holders, Who
-from wayport.access.gauges import Account
+from wayport.access.gauges import Account, Gauge
 from wayport.access.principal import Holder, Principal
+from wayport.core.clock import Clock
 from wayport.core.record import CallRecord
 from wayport.ledger.packing import Opening, Shared, joined, opening, opening_head, shared
 from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower
@@ -27,6 +29,20 @@ class Refusing(Protocol):
     def refusing(self) -> bool: ...
 
 
+class Standing(Struct, eq=False):
+    """What binds ordinary calls of one caller to one model, looked up once."""
+
+    principal: Principal
+    asked: str
+    names: tuple[str, ...]
+    """of the model, by which limits may know it"""
+    bound: Bound | None
+    """of what such a call costs"""
+    account: Account | None = None
+    turn: int = 0
+    """when it was looked up"""
+
+
 class Admit:
     """`full` tells whether the journal is, and budgeted calls are to be refused then."""
 
@@ -35,6 +51,7 @@ class Admit:
         admission: Admission,
         holders: Holders,
         *,
+        clock: Clock,
         journal: Journal | None,
         under_way: UnderWay | None = None,
         full: Refusing | None = None,
@@ -56,6 +73,7 @@ class Admit:
         self._node = node
         self._worker = worker
         self._bounds = Bounds()
+        self._steady_s = clock.steady_s
 
     def beside(self, call: Call) -> Awaitable[None] | None:
         """Puts on the call its end user and its tags, if these have limits; returns what must be awaited for it. Raises
@@ -101,27 +119,34 @@ class Admit:
             amounts = amounts_of(call, None, money=False) or Amounts()
         return amounts, bound
 
-    def at_once(self, call: Call, found: Found, bound: Bound | None) -> bool:
-        """Reserves for a call without wishes to the model `found`, whose cost is bounded by `bound`. False: it must wait or
-        be refused, and nothing was taken.
-        """
-        assert call.principal is not None
-        account = self.admission.account(call.principal, call.model_asked, found.names)
+    def at_once(self, call: Call, standing: "Standing") -> bool:
+        """Reserves for a call without wishes. False: it must wait or be refused, and nothing was taken."""
+        admission = self.admission
+        account = standing.account
+        if account is None or standing.turn != admission.gauges.turn or self._steady_s() >= account.until_s:
+            account = self._stand(standing)
         money = bool(account.money)
         if money and self._full is not None and self._full.refusing():
             return False
-        amounts = amounts_of(call, bound, money=money)
+        amounts = amounts_of(call, standing.bound, money=money)
         if amounts is None:
             return False
-        taken = self.admission.take(account, amounts)
-        if not isinstance(taken, Reservation):
+        taken = admission.take(account, amounts)
+        if isinstance(taken, Gauge):
             return False
         self._admitted(call, taken)
         return True
 
-    def bound(self, table: RoutingTable, found: Found) -> Bound | None:
-        """The most that calls without wishes cost there."""
-        return self._bounds.of(table, found)
+    def standing(self, principal: Principal, asked: str, *, table: RoutingTable, found: Found) -> "Standing | None":
+        """Of all calls without wishes that this caller makes of this model. None: nothing may ever bind them."""
+        if not principal.holders and not self.admission.binds_all:
+            return None
+        return Standing(principal, asked, found.names, self._bounds.of(table, found))
+
+    def _stand(self, standing: "Standing") -> Account:
+        account = self.admission.account(standing.principal, standing.asked, standing.names)
+        standing.account, standing.turn = account, self.admission.gauges.turn
+        return account
 
     async def _wait(self, call: Call, others: tuple[Holder, ...], amounts: Amounts, bound: Bound | None) -> None:
         plan, principal = call.plan, call.principal

@@ -70,13 +70,12 @@ def limit_lines(account: Account) -> bytes:
     """What is left of the tightest limit on requests, and of that on tokens, as OpenAI's clients read it."""
     now_s = steady_s()
     lines = b""
-    for form, gauges in ((_REQUESTS, account.requests), (_TOKENS, account.tokens)):
-        if gauges:
-            tightest = gauges[0] if len(gauges) == 1 else min(gauges, key=_left)
-            left, reset_s = tightest.free + tightest.left, tightest.ends_s - now_s
-            # An endless window has no end to tell.
-            reset_s = 0 if reset_s < 0 else min(reset_s, _DAY_S)
-            lines += form % (tightest.limit, max(0, left), reset_s)
+    if requests := account.requests:
+        gauge = requests[0] if len(requests) == 1 else min(requests, key=_left)
+        lines = _REQUESTS % (gauge.limit, max(0, gauge.free + gauge.left), _resets_s(gauge.ends_s - now_s))
+    if tokens := account.tokens:
+        gauge = tokens[0] if len(tokens) == 1 else min(tokens, key=_left)
+        lines += _TOKENS % (gauge.limit, max(0, gauge.free + gauge.left), _resets_s(gauge.ends_s - now_s))
     return lines
 
 
@@ -84,6 +83,11 @@ _REQUESTS, _TOKENS = (
     b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%ds\r\n" % (kind, kind, kind)
     for kind in (b"requests", b"tokens")
 )
+
+
+def _resets_s(in_s: float) -> float:
+    # An endless window has no end to tell.
+    return in_s if 0 <= in_s <= _DAY_S else 0 if in_s < 0 else _DAY_S
 
 
 def _left(gauge: Gauge) -> int:

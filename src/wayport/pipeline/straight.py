@@ -29,11 +29,10 @@ from wayport.core.record import AttemptRecord
 from wayport.core.secret import CREDENTIAL_NAMES
 from wayport.dialects.dialect import Dialect, Passthrough
 from wayport.pipeline import attribution, cache_points
-from wayport.pipeline.admission import Admit
+from wayport.pipeline.admission import Admit, Standing
 from wayport.pipeline.answer_head import JSON, head_lines
 from wayport.pipeline.attempt import ANSWER_BYTES, Attempt, is_events, is_stream, note_stated
 from wayport.pipeline.betas import BETAS_HEADER
-from wayport.pipeline.bounds import Bound
 from wayport.pipeline.call import Call, Client
 from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.prepare import Prepared, points_to_media, takes_no_addresses
@@ -101,10 +100,8 @@ class Lane(Struct, frozen=True, eq=False, gc=False):
     """None: streams have a time to their first token, which needs a task"""
     renames: str | None
     """the model's name in the answer, if it is not the upstream's"""
-    bound: Bound | None
-    """of what a call costs"""
-    binds: bool
-    """something may limit it"""
+    standing: Standing | None
+    """what binds them; None: nothing does"""
     no_addresses: bool
     """media by address would have to be fetched for it"""
     compat: bool
@@ -251,7 +248,8 @@ class Straight:
             head += way.trace.lines(call)
         if pool.relay is not None:
             head = pool.relay.absolute(head, lane.target.origin)
-        if lane.binds and not self._admit.at_once(call, lane.found, lane.bound):
+        standing = lane.standing
+        if standing is not None and not self._admit.at_once(call, standing):
             return False
         # From here on it is ours.
         call.asked_s = now_s = clock.steady_s()
@@ -372,8 +370,7 @@ class Straight:
             whole=whole,
             streamed=streamed,
             renames=asked if snapshot.response_model == "requested" else None,
-            bound=self._admit.bound(table, found),
-            binds=bool(principal.holders) or self._admit.admission.binds_all,
+            standing=self._admit.standing(principal, asked, table=table, found=found),
             no_addresses=takes_no_addresses(profile),
             compat=snapshot.compat == "litellm",
         )

@@ -149,6 +149,7 @@ class Worker:
         self.admit = Admit(
             self.admission,
             self.holders,
+            clock=clock,
             journal=journal,
             under_way=under_way,
             full=full,
