@@ -162,6 +162,7 @@ async def test_an_end_users_region_decides_where_its_calls_go() -> None:
         for _ in range(8):
             answer = await wayport.ask({"model": "m", "messages": [{"role": "user", "content": "x"}], "user": "ann"})
             assert answer.headers["x-litellm-model-id"] == "m-eu-west-1", answer.text
+            assert answer.headers["x-litellm-model-region"] == "eu-west-1"
         for name, status in (("ann", 400), ("bob", 200)):
             body = {"model": "far", "messages": [{"role": "user", "content": "x"}], "user": name}
             answer = await wayport.ask(body)

@@ -8,6 +8,7 @@ from msgspec import structs
 from tests.fakes.admin import Admin, admin_app, made_key
 from tests.fakes.records import call_record
 
+from wayport.config.settings import DeploymentSettings, ModelSettings
 from wayport.core.record import CallRecord
 from wayport.core.secret import key_hash
 from wayport.ledger.calls import CallLog
@@ -215,7 +216,7 @@ async def test_who_would_change_the_configuration_is_told_where(tmp_path: Path) 
         own = (await made_key(admin))["key"]
         for method, path in (
             ("POST", "/config/update"), ("POST", "/config/field/update"), ("POST", "/config/field/delete"),
-            ("POST", "/config/callback/delete"), ("POST", "/fallback"), ("DELETE", "/fallback/gpt-4"),
+            ("POST", "/config/callback/delete"), ("POST", "/cache/settings"),
             ("PATCH", "/update/internal_user_settings"), ("PATCH", "/update/default_team_settings"),
         ):  # fmt: skip
             body = {"litellm_settings": {"success_callback": ["langfuse"]}}
@@ -268,3 +269,84 @@ async def test_others_than_administrators_add_no_models(tmp_path: Path) -> None:
         assert answer.status_code == 403
         assert "does not have permission to make this model call" in answer.text
         assert (await admin.as_key(own, "POST", "/model/delete", json={"id": "x"})).status_code == 403
+
+
+async def test_fallbacks_are_added_changed_and_deleted_while_running(address: Address, tmp_path: Path) -> None:
+    configured = [
+        ModelSettings(name=name, deployments=(DeploymentSettings(target="openai/gpt-4o"),), fallbacks=fallbacks)
+        for name, fallbacks in (("a", ()), ("b", ()), ("written", ("b",)))
+    ]
+    async with admin_app(address, tmp_path, compat="litellm", models=configured) as admin:
+        await get(admin, "/fallback/a", status=404)
+        body = {"model": "a", "fallback_models": ["b", "written"]}
+        told = await post(admin, "/fallback", body)
+        assert told == {
+            **body, "fallback_type": "general", "message": "Fallback configuration created successfully"
+        }  # fmt: skip
+        told = await post(admin, "/fallback", {**body, "fallback_models": ["b"]})
+        assert told["message"] == "Fallback configuration updated successfully"
+        await post(admin, "/fallback", {**body, "fallback_type": "context_window"})
+        assert await get(admin, "/fallback/a") == {"model": "a", "fallback_models": ["b"], "fallback_type": "general"}
+        seen = await get(admin, "/fallback/a", fallback_type="context_window")
+        assert seen["fallback_models"] == ["b", "written"]
+        listed = await get(admin, "/config/list", config_type="router_settings")
+        (row,) = (each for each in listed if each["field_name"] == "fallbacks")
+        assert row["field_value"] == [{"a": ["b"]}, {"written": ["b"]}]
+        deleted = await admin.client.delete("/fallback/a")
+        assert deleted.json()["message"] == "Fallback configuration deleted successfully"
+        await get(admin, "/fallback/a", status=404)
+        assert (await admin.client.delete("/fallback/a")).status_code == 404
+        assert (await get(admin, "/fallback/a", fallback_type="context_window"))["fallback_models"] == ["b", "written"]
+
+
+async def test_fallbacks_that_lead_nowhere_are_refused_and_those_of_the_configuration_stay(tmp_path: Path) -> None:
+    configured = [
+        ModelSettings(name=name, deployments=(DeploymentSettings(target="openai/gpt-4o"),), fallbacks=fallbacks)
+        for name, fallbacks in (("a", ()), ("written", ("a",)))
+    ]
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm", models=configured) as admin:
+        await post(admin, "/fallback", {"model": "none", "fallback_models": ["a"]}, status=404)
+        await post(admin, "/fallback", {"model": "a", "fallback_models": ["none"]}, status=400)
+        await post(admin, "/fallback", {"model": "a", "fallback_models": ["a"]}, status=400)
+        await post(admin, "/fallback", {"model": "a", "fallback_models": []}, status=422)
+        told = await post(admin, "/fallback", {"model": "written", "fallback_models": ["a"]}, status=400)
+        assert "not changed over HTTP" in told["error"]["message"]
+        assert (await admin.client.delete("/fallback/written")).status_code == 400
+        assert (await get(admin, "/fallback/written"))["fallback_models"] == ["a"]
+        own = (await made_key(admin))["key"]
+        for method, path in (("POST", "/fallback"), ("GET", "/fallback/a"), ("DELETE", "/fallback/a")):
+            body = {"model": "a", "fallback_models": ["written"]} if method == "POST" else None
+            assert (await admin.as_key(own, method, path, json=body)).status_code == 401, path
+
+
+async def test_calls_that_ended_at_a_rate_limit_are_told_of_by_day(address: Address, tmp_path: Path) -> None:
+    limited = [call_record() for _ in range(3)]
+    for record, status in zip(limited, (429, 429, 500), strict=True):
+        record.http_status = status
+        record.status = "failure"
+    limited[1].started_s += 86_400
+    async with admin_app(address, tmp_path, compat="litellm") as admin:
+        for record in limited:
+            await called(admin, record)
+        daily = [{"date": f"2027-01-{day}", "num_rate_limit_exceptions": 1} for day in (15, 16)]
+        told = {"daily_data": daily, "sum_num_rate_limit_exceptions": 2}
+        assert await get(admin, "/global/activity/exceptions", model_group="gpt", end_date="2027-01-16") == told
+        one = await get(admin, "/global/activity/exceptions", start_date="2027-01-16", end_date="2027-01-16")
+        assert one == {"daily_data": daily[1:], "sum_num_rate_limit_exceptions": 1}
+        by_deployment = await get(
+            admin, "/global/activity/exceptions/deployment", model_group="gpt", end_date="2027-01-16"
+        )
+        assert by_deployment == [{"api_base": "0123456789abcdef", **told}]
+        other = await get(admin, "/global/activity/exceptions", model_group="other", end_date="2027-01-16")
+        assert other == {"daily_data": [], "sum_num_rate_limit_exceptions": 0}
+
+
+async def test_there_is_no_cache_of_answers_and_it_says_so(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        for method, path in (
+            ("GET", "/cache/ping"), ("GET", "/cache/redis/info"), ("POST", "/cache/delete"), ("POST", "/cache/flushall"),
+        ):  # fmt: skip
+            answer = await admin.client.request(method, path)
+            assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "false")
+            assert "cache not initialized" in answer.json()["error"]["message"].lower()
+        assert (await get(admin, "/cache/settings"))["current_values"] == {}

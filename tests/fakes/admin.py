@@ -26,6 +26,7 @@ from wayport.control.admin.parts import Callers, Parts
 from wayport.control.admin.stores import Stores
 from wayport.control.protocol import Hello
 from wayport.control.snapshots import build
+from wayport.control.stored_fallbacks import StoredFallbacks
 from wayport.control.stored_models import ModelSource
 from wayport.core.price import Price
 from wayport.core.secret import Secret
@@ -90,7 +91,8 @@ async def admin_app(
         cipher = Cipher(Secret("salt"), purpose=PURPOSE)
         stored = StoredModels(database, cipher, clock=clock)
         credentials = StoredCredentials(database, cipher, clock=clock)
-        source = ModelSource(stored, credentials)
+        fallbacks = StoredFallbacks(database)
+        source = ModelSource(stored, credentials, fallbacks)
         rotations = Rotations(database, keys, cipher, clock=clock)
         base = load(Options(data_dir=str(tmp_path)), {"WAYPORT_MASTER_KEY": MASTER})
         base = msgspec.structs.replace(
@@ -119,6 +121,7 @@ async def admin_app(
                     store=stored,
                     credentials=credentials,
                     source=source,
+                    fallbacks=fallbacks,
                     settings=lambda: settings_now,
                     snapshot=lambda: snapshot_now,
                     changed=models_changed,

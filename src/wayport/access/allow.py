@@ -34,6 +34,8 @@ _LLM = (
     "/messages",
     "/messages/*",
     "/v1beta/*",
+    "/utils/token_counter",
+    "/utils/transform_request",
 )
 _ANTHROPIC = ("/messages", "/messages/*")
 _MANAGEMENT = (

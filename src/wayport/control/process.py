@@ -41,6 +41,7 @@ from wayport.control.retention import Retention
 from wayport.control.rotation import RotationJob
 from wayport.control.server import ControlServer
 from wayport.control.sharing import Sharing
+from wayport.control.stored_fallbacks import StoredFallbacks
 from wayport.control.stored_models import ModelSource
 from wayport.core.clock import Clock
 from wayport.core.errors import Unavailable
@@ -131,7 +132,8 @@ class ControlProcess:
         sealed = Cipher(salt_key(settings), purpose=PURPOSE)
         stored = StoredModels(self.database, sealed, clock=clock)
         credentials = StoredCredentials(self.database, sealed, clock=clock)
-        self.model_source = ModelSource(stored, credentials)
+        fallbacks = StoredFallbacks(self.database)
+        self.model_source = ModelSource(stored, credentials, fallbacks)
         self.configuration = Configuration(
             settings,
             options=options,
@@ -198,6 +200,7 @@ class ControlProcess:
                     store=stored,
                     credentials=credentials,
                     source=self.model_source,
+                    fallbacks=fallbacks,
                     settings=lambda: self.configuration.settings,
                     snapshot=lambda: self.facts.table.snapshot,
                     changed=self._models_changed,

@@ -5,7 +5,7 @@ A stored model that cannot be used is left out and told about; it never keeps a 
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from wayport.config.reading import Reading
 from wayport.config.secrets import resolve
 from wayport.config.settings import ModelSettings, Settings
 from wayport.control.parties import Unknown
+from wayport.control.stored_fallbacks import Fallbacks, Kind, StoredFallbacks, those_of, with_fallbacks
 from wayport.control.targets import Targets
 from wayport.core.errors import Unavailable
 from wayport.providers import registry as providers
@@ -49,9 +50,12 @@ class Entry(Struct, kw_only=True, frozen=True):
 class ModelSource:
     """What it read last serves on while the database is away."""
 
-    def __init__(self, models: StoredModels, credentials: StoredCredentials) -> None:
+    def __init__(self, models: StoredModels, credentials: StoredCredentials, fallbacks: StoredFallbacks) -> None:
         self._models = models
         self._credentials = credentials
+        self._stored_fallbacks = fallbacks
+        self._fallbacks: Fallbacks = {}
+        self._configured: Mapping[str, ModelSettings] = {}
         self._entries: Sequence[Entry] = ()
         self._secrets: Mapping[str, dict[str, Any]] = {}
         self.shadowed: frozenset[str] = frozenset()
@@ -60,8 +64,16 @@ class ModelSource:
         """ids of stored models that cannot be used, and why"""
 
     async def any(self) -> bool:
-        """Whether there is a stored model. Raises `Unavailable`."""
-        return bool((await self._models.page(limit=1))[0])
+        """Whether there is anything stored. Raises `Unavailable`."""
+        return bool((await self._models.page(limit=1))[0] or await self._stored_fallbacks.all())
+
+    def fallbacks(self, kind: Kind) -> Collection[str]:
+        """The models whose fallbacks of this kind are those of the database."""
+        return [
+            name
+            for name in self._fallbacks.get(kind, {})
+            if (known := self._configured.get(name)) is None or not those_of(known, kind)
+        ]
 
     async def added(self, settings: Settings) -> Settings:
         """The settings with the stored models, too."""
@@ -72,7 +84,7 @@ class ModelSource:
         return await asyncio.to_thread(self._added, settings)
 
     def _added(self, settings: Settings) -> Settings:
-        configured = {model.name for model in settings.models}
+        self._configured = configured = {model.name: model for model in settings.models}
         self.shadowed = frozenset(entry.id for entry in self._entries if entry.name in configured)
         self.wrong = {}
         groups: dict[str, ModelSettings] = {}
@@ -88,9 +100,10 @@ class ModelSource:
             there = blocked if entry.blocked or entry.info.get("blocked") is True else groups
             known = there.get(found.name)
             there[found.name] = found if known is None else _together(known, found)
+        models = (*settings.models, *groups.values())
         return structs.replace(
             settings,
-            models=(*settings.models, *groups.values()),
+            models=tuple(with_fallbacks(model, self._fallbacks) for model in models),
             blocked=(*settings.blocked, *blocked.values()),
         )
 
@@ -147,6 +160,7 @@ class ModelSource:
             provider = row.info.get("custom_llm_provider")
             secrets[row.id] = {**({"custom_llm_provider": provider} if provider else {}), **values}
         self._secrets = secrets
+        self._fallbacks = await self._stored_fallbacks.all()
 
     def _entry(self, row: StoredModel) -> Entry | None:
         try:

@@ -124,6 +124,8 @@ def _about_lines(deployment: Deployment, *, compat: bool) -> bytes:
                 clean(deployment.base_url),
             )
         )
+        if deployment.region is not None:
+            lines += b"x-litellm-model-region: %b\r\n" % clean(deployment.region)
     return lines
 
 

@@ -13,6 +13,7 @@ from wayport.dialects.registry import DIALECTS
 from wayport.server.endpoints import conversations, explain, gemini, health, model_groups, models, responses
 from wayport.server.endpoints.control import relay_to_control
 from wayport.server.endpoints.llm import call_model
+from wayport.server.endpoints.what_if import WhatIf
 from wayport.server.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _ONE_MODEL = re.compile(r"(?:/v1)?/models/(?P<model>.+)")
 class Router:
     def __init__(self, worker: "Worker") -> None:
         self._worker = worker
+        self._what_if = WhatIf(worker)
         get = (b"GET", b"HEAD")
         self._routes: dict[str, dict[bytes, Endpoint]] = {}
         for path, endpoint in (
@@ -69,6 +71,9 @@ class Router:
         self._add("/health", get, self._health)
         self._add("/", get, self._root)
         self._add("/routes", get, self._paths)
+        self._add("/utils/token_counter", (b"POST",), self._token_counter)
+        self._add("/utils/transform_request", (b"POST",), self._transform_request)
+        self._add("/utils/supported_openai_params", get, self._supported_params)
 
     def _add(self, path: str, methods: tuple[bytes, ...], endpoint: Endpoint) -> None:
         self._routes.setdefault(path, {}).update(dict.fromkeys(methods, endpoint))
@@ -194,6 +199,17 @@ class Router:
             200, _JSON, models.encode(model_groups.groups(self._worker.pipeline.table, principal, wanted=wanted))
         )
 
+    # -------------------------------------------------------------------------------------------------- what if
+    async def _token_counter(self, exchange: Exchange) -> None:
+        self._what_if.token_counter(exchange, await self.principal(exchange, has_body=True))
+
+    async def _transform_request(self, exchange: Exchange) -> None:
+        await self._what_if.transform_request(exchange, await self.principal(exchange, has_body=True))
+
+    async def _supported_params(self, exchange: Exchange) -> None:
+        wanted = _query(exchange, "model")
+        await self._what_if.supported_openai_params(exchange, await self.principal(exchange), wanted)
+
     # --------------------------------------------------------------------------------------------------- health
     async def _alive(self, exchange: Exchange) -> None:
         exchange.respond(200, _JSON, b'"I\'m alive!"')
@@ -209,9 +225,9 @@ class Router:
         exchange.respond(200, _JSON, health.root())
 
     # ------------------------------------------------------------------------------------------------- principal
-    async def principal(self, exchange: Exchange, *, query: bytes = b"") -> Principal:
+    async def principal(self, exchange: Exchange, *, query: bytes = b"", has_body: bool = False) -> Principal:
         """Who asks, on routes that call no model. `query`: where the key may stand in it."""
-        found = self._worker.authenticator.authenticate(exchange.header, query=query, has_body=False)
+        found = self._worker.authenticator.authenticate(exchange.header, query=query, has_body=has_body)
         principal = found if isinstance(found, Principal) else await found
         allow_route(principal, exchange.path, compat=self._worker.settings.compat)
         allow_address(principal, exchange.client[0], compat=self._worker.settings.compat)

@@ -158,8 +158,7 @@ _WRITES = (
     ("POST", "/config/field/update"),
     ("POST", "/config/field/delete"),
     ("POST", "/config/callback/delete"),
-    ("POST", "/fallback"),
-    ("DELETE", "/fallback/{model}"),
+    ("POST", "/cache/settings"),
     ("PATCH", "/update/internal_user_settings"),
     ("PATCH", "/update/default_team_settings"),
 )
@@ -170,7 +169,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
     admin = Annotated[Principal, Depends(parts.callers.admin)]
 
     async def refuse(_: admin) -> None:
-        raise _in_its_file(parts.models.settings().file)
+        raise in_its_file(parts.models.settings().file)
 
     for method, path in _WRITES:
         router.add_api_route(
@@ -178,7 +177,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         )
 
 
-def _in_its_file(file: str | None) -> WayportError:
+def in_its_file(file: str | None) -> WayportError:
     where = f"its file, {file}" if file else "a file (`wayport serve --config`), which there is none of"
     return BadRequest(
         f"The configuration is not changed over HTTP but in {where}; what is saved there holds at once. Models and credentials "

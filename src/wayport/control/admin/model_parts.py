@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from wayport.access.models_store import StoredCredentials, StoredModels
 from wayport.config.settings import ModelSettings, Settings
+from wayport.control.stored_fallbacks import StoredFallbacks
 from wayport.control.stored_models import Entry, ModelSource
 from wayport.routing.snapshot import Snapshot
 
@@ -14,6 +15,7 @@ class ModelParts:
     store: StoredModels
     credentials: StoredCredentials
     source: ModelSource
+    fallbacks: StoredFallbacks
     settings: Callable[[], Settings]
     """those in force"""
     snapshot: Callable[[], Snapshot]
