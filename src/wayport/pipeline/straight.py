@@ -55,7 +55,7 @@ from wayport.wire import patch
 log = logging.getLogger("wayport.pipeline")
 
 _LANES = 20_000
-_WAYS = 64
+_WAYS = 16
 _NAME_BYTES = 1024
 _NOTE = "straight"
 _BETAS: Final = BETAS_HEADER.encode()

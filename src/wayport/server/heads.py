@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
-_HEADS = 1024
-_HEAD_BYTES = 8192
+_HEADS = 512
+_HEAD_BYTES = 4096
 _LENGTH = re.compile(rb"\r\ncontent-length: ?(\d{1,12})\r\n", re.IGNORECASE)
 _DIGITS = 12
 _END = b"\r\n\r\n"

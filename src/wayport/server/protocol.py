@@ -500,7 +500,7 @@ class GatewayProtocol(asyncio.Protocol):
         elif (self._phase == _IDLE and waited > self._limits.keep_alive_s) or (
             self._phase == _LEAVING and waited > _LEAVING_S
         ):
-            self._transport.close()
+            self._close()
 
     def _stalls(self, now: float) -> bool:
         unsent = self._transport.get_write_buffer_size()
@@ -513,7 +513,7 @@ class GatewayProtocol(asyncio.Protocol):
     def close_when_idle(self) -> None:
         """For a graceful stop: at once if nothing is being answered, else after the answer."""
         if self._exchange is None:
-            self._transport.close()
+            self._close()
         else:
             self._exchange.keep_alive = False
 
