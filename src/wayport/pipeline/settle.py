@@ -112,16 +112,13 @@ class Settlement:
             self._under_way.close(call.open_slot)
 
     def _keep(self, call: Call, principal: Principal, deployment: Deployment | None) -> bool:
-        own = self._own(call, principal)
         good = call.error is None and len(call.attempts) == 1
         wasted_nano_usd = 0 if good else _wasted(call)
-        nano_usd = own.cost_nano_usd or 0
+        nano_usd = 0 if call.cost is None else call.cost.total_nano_usd or 0
+        held = None
         if call.reservation is not None and self._charge is not None:
             held = self._charge(call, nano_usd + wasted_nano_usd)
-            if held is not None:
-                own.reserved_nano_usd = held.nano_usd
-                own.budget_windows = held.account.windows
-                own.lease_holder = self._lease_holder
+        own = self._own(call, principal, held)
         kind = self._kind(call, principal, deployment)
         targets = self._targets
         if good and (targets is None or not targets.any):
@@ -148,8 +145,8 @@ class Settlement:
         self._traces.add(record)
         return self._journal is None or self._journal.append(record)
 
-    def _own(self, call: Call, principal: Principal) -> Own:
-        """What is the call's own of its record."""
+    def _own(self, call: Call, principal: Principal, held: Reservation | None) -> Own:
+        """What is the call's own of its record. `held`: what it had reserved of budgets."""
         client, price, attempts = call.client, call.cost, call.attempts
         started_s, began_s = call.started_s, call.steady_s
         took_s = self._clock.steady_s() - began_s
@@ -184,6 +181,9 @@ class Settlement:
             call.dropped,
             call.request_bytes,
             client.bytes_out,
+            0 if held is None else held.nano_usd,
+            () if held is None else held.account.windows,
+            "" if held is None else self._lease_holder,
         )
 
     def _kind(self, call: Call, principal: Principal, deployment: Deployment | None) -> "_Kind":

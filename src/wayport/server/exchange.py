@@ -94,15 +94,17 @@ class Exchange(Struct, eq=False):
         if self.gone or self.responded:
             return
         parts = self._head(status, head)
-        parts.append(b"content-length: %d\r\n\r\n" % len(body))
-        if self.method != b"HEAD":
-            parts.append(body)
+        if self.method == b"HEAD":
+            parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        else:
+            parts.append(b"content-length: %d\r\n\r\n%b" % (len(body), body))
             self.bytes_out = len(body)
         if self.kept is not None:
             self.kept.add(body)
         self.responded = True
-        self.protocol.write(b"".join(parts))
-        self.protocol.exchange_done(self)
+        protocol = self.protocol
+        protocol.write(b"".join(parts))
+        protocol.exchange_done(self)
 
     def start(self, status: int, head: bytes) -> None:
         """Head of an answer whose length is not known."""

@@ -17,6 +17,9 @@ HOLD_BYTES = 1024 * 1024
 """an answer that nobody reads yet is taken in up to here, then the socket is left alone"""
 
 
+_CODINGS = frozenset({b"transfer-encoding", b"content-encoding"})
+
+
 class Line(Protocol):
     """The connection, as far as an answer steers it."""
 
@@ -147,6 +150,14 @@ class Answer(Struct, eq=False):
     def headed(self) -> None:
         """The head is complete. Raises `BadCoding` when the body could not be read."""
         self._by_name = by_name = dict(self.headers)
+        if not _CODINGS.isdisjoint(by_name):
+            self._coded(by_name)
+        waiter = self._waiter
+        self._waiter = None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(True)
+
+    def _coded(self, by_name: dict[bytes, bytes]) -> None:
         coding = by_name.get(b"transfer-encoding")
         if coding is not None and coding.lower() != b"chunked":
             raise BadCoding(f"transfer-encoding {coding.decode('latin-1')[:40]!r} is not known")
@@ -156,10 +167,6 @@ class Answer(Struct, eq=False):
             assert connection is not None
             self.inflate = Inflate(coding, self.keep)
             connection.take = self.inflate.feed
-        waiter = self._waiter
-        self._waiter = None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(True)
 
     def keep(self, data: bytes) -> None:
         self._pieces.append(data)

@@ -189,7 +189,8 @@ class Connection(asyncio.Protocol):
         self.answer = None
         self.take = _ignore
         if self._keep_alive and not self._trailing and not self._unsent():
-            self.resume()
+            if self._paused:
+                self.resume()
             self._keeper.release(self)
         else:
             self.drop()
