@@ -1,14 +1,16 @@
 """Where a request goes and with whose credential: the operator's to say, and a client's where the operator lets it."""
 
 import asyncio
+import json
 import re
 import socket
 from typing import Any
 
 import pytest
 from tests.fakes.gateway import gateway
-from tests.fakes.upstream import Upstream, json_answer
+from tests.fakes.upstream import Behaviour, Upstream, json_answer, sse
 
+from wayport.access.principal import Holder, rates_of
 from wayport.config.clients import client_side
 from wayport.core.net import AddressPattern
 from wayport.upstream.faults import TransportFault
@@ -366,3 +368,43 @@ general_settings:
             for name, value in (("api_key", "sk-mine"), ("api_base", upstream.url)):
                 answered = await wayport.ask({**ASK, name: value})
                 assert (answered.status_code == 200) == (name in allowed), answered.text
+
+
+SAID = "word " * 80
+"""a hundred tokens as we count them"""
+
+
+def stating(stated: int, *, stream: bool) -> Behaviour:
+    usage = {"prompt_tokens": stated, "completion_tokens": stated, "total_tokens": 2 * stated}
+    if not stream:
+        message = {"role": "assistant", "content": SAID}
+        return json_answer(
+            {**CHAT, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+        )
+    chunk = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "up"}
+    words = [{"index": 0, "delta": {"role": "assistant", "content": word + " "}} for word in SAID.split()]
+    told = [{**chunk, "choices": [each]} for each in (*words, {"index": 0, "delta": {}, "finish_reason": "stop"})]
+    told.append({**chunk, "choices": [], "usage": usage})
+    return sse(*(b"data: " + json.dumps(each).encode() + b"\n\n" for each in told), b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("stated", [0, -(10**9), 150, 10**12])
+async def test_what_a_clients_address_states_of_tokens_counts_as_far_as_it_can_be_true(
+    path: str, stated: int, *, stream: bool
+) -> None:
+    async with Upstream([]) as own, Upstream(stating(stated, stream=stream)) as theirs:
+        async with gateway(allowing(own, "api_base")) as wayport:
+            bound = Holder(scope="key", id="k", rates=rates_of(tpm=100_000))
+            headers = {"authorization": f"Bearer {wayport.keys.add('sk-limited-key-000001', holders=(bound,))}"}
+            body = {**ASK, "api_base": theirs.url, "stream": stream}
+            answer = await wayport.ask(body, path, headers=headers)
+            assert answer.status_code == 200, answer.text
+            await wayport.until_idle()
+            (gauge,) = (g for g in wayport.worker.admission.gauges.all() if "tokens" in g.counter)
+            used, sent = gauge.held - gauge.free, wayport.records[-1].request_bytes
+            # As little as we count, and not more than one token a byte.
+            read = {0: sent // 4 + 1, 150: min(150, sent), 10**12: sent}.get(stated, sent // 4 + 1)
+            least, most = {0: (80, 110), 150: (150, 150), 10**12: (320, 440)}.get(stated, (80, 110))
+            assert least <= used - read <= most

@@ -19,6 +19,7 @@ from wayport.core.record import CallRecord
 from wayport.ledger.packing import Opening, Shared, joined, opening, opening_head, shared
 from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower
 from wayport.pipeline.call import Call
+from wayport.pipeline.estimate import BYTES_PER_TOKEN, counted
 from wayport.pipeline.settle import Journal, UnderWay, tags_of
 from wayport.routing.table import Found, RoutingTable
 
@@ -269,7 +270,11 @@ class Admit:
             return None
         call.reservation = None
         call.charged = taken
-        self.admission.settle(taken, nano_usd=nano_usd, usage=call.usage)
+        usage, deployment = call.usage, call.deployment
+        if usage is not None and deployment is not None and deployment.unvouched:
+            said = call.said_tokens or call.content_bytes // BYTES_PER_TOKEN
+            usage = counted(usage, request_bytes=call.request_bytes, said_tokens=said)
+        self.admission.settle(taken, nano_usd=nano_usd, usage=usage)
         return taken if taken.account.money else None
 
 

@@ -26,6 +26,7 @@ from wayport.pipeline.betas import joined
 from wayport.pipeline.call import Call
 from wayport.pipeline.call_ids import FreshIds, answer_id
 from wayport.pipeline.count import Counting
+from wayport.pipeline.estimate import estimate_answer, estimate_bytes
 from wayport.pipeline.follow import Following, FollowOf
 from wayport.pipeline.framing import Splits, splitter_of
 from wayport.pipeline.lessons import MOST_LESSONS, Lesson, Lessons
@@ -240,6 +241,8 @@ class Attempt:
             data = _passed(call, deployment, prepared, answer, body)
             if prepared.watched:
                 _watch_whole(call, prepared, body, self.thoughts)
+        if deployment.unvouched and prepared.embedder is None:
+            call.said_tokens = _said(prepared, response, body)
         if call.conversation is not None and call.conversation.stores:
             await self._turns.keep(call, data, native=prepared.upstream is call.dialect)
         self._settle(call)
@@ -392,6 +395,18 @@ class Attempt:
         self._settle(call)
         call.client.respond(200, head_lines(call, JSON), data)
         return None
+
+
+def _said(prepared: Prepared, response: Response | None, body: bytes) -> int:
+    """How much a whole answer says, as we count it."""
+    if response is None:
+        half = prepared.upstream.upstream
+        assert half is not None
+        try:
+            response = half.decode_response(body)
+        except (ValueError, LookupError, TypeError):
+            return estimate_bytes(body)
+    return estimate_answer(response)
 
 
 class _Nothing:

@@ -362,4 +362,5 @@ def _forget(call: Call) -> None:
     call.upstream_id = None
     call.service_tier = None
     call.content_bytes = 0
+    call.said_tokens = 0
     call.dropped = []

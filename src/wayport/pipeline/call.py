@@ -117,6 +117,8 @@ class Call(Struct, eq=False):
     # as the answer passes
     first_content_s: float | None = None
     content_bytes: int = 0
+    said_tokens: int = 0
+    """of the answer as we count them, where what the upstream states is not to be believed"""
     upstream_id: str | None = None
     finish: str | None = None
     service_tier: str | None = None

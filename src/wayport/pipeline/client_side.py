@@ -189,6 +189,7 @@ def _with(deployment: Deployment, own: Own, address: str) -> Deployment:
                 tls=None,
                 missing=(),
                 price=_NOT_OURS,
+                unvouched=True,
             )
     if own.key:
         auth = deployment.auth if deployment.auth.where != "none" else AuthStyle()

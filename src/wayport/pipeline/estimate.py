@@ -5,6 +5,7 @@ count as the large providers bill them on average. What a provider adds of its o
 some hundred tokens) is not in it: short requests with tools are estimated far too low.
 """
 
+from wayport.core.usage import Usage
 from wayport.dialects.neutral import (
     Audio,
     Document,
@@ -14,13 +15,14 @@ from wayport.dialects.neutral import (
     Reasoning,
     Refusal,
     Request,
+    Response,
     Text,
     ToolCall,
     ToolResult,
     Video,
 )
 
-_BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN = 4
 _PER_MESSAGE = 4
 _PER_TOOL = 12
 _IMAGE = 1_000
@@ -33,12 +35,29 @@ def estimate_tokens(request: Request) -> int:
     for tool in request.tools:
         schema = tool.parameters or tool.raw
         size = len(tool.name) + len(tool.description or "") + (len(bytes(schema)) if schema is not None else 0)
-        count += _PER_TOOL + size // _BYTES_PER_TOKEN
+        count += _PER_TOOL + size // BYTES_PER_TOKEN
     return count
 
 
+def estimate_answer(response: Response) -> int:
+    return sum(sum(map(_tokens, choice.parts)) for choice in response.choices)
+
+
+def estimate_bytes(data: bytes) -> int:
+    return -(-len(data) // BYTES_PER_TOKEN)
+
+
+def counted(usage: Usage, *, request_bytes: int, said_tokens: int) -> Usage:
+    """What a client's own upstream states of a call, as far as it can be true: not less than we count, and no token has
+    less than a byte.
+    """
+    read = max(request_bytes // BYTES_PER_TOKEN + 1, min(usage.input_tokens, request_bytes))
+    written = max(said_tokens, min(usage.output_tokens, said_tokens * BYTES_PER_TOKEN))
+    return Usage(input_tokens=read, output_tokens=written)
+
+
 def _of_text(text: str) -> int:
-    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
+    return estimate_bytes(text.encode("utf-8", "surrogatepass"))
 
 
 def _tokens(part: Part) -> int:
@@ -58,4 +77,4 @@ def _tokens(part: Part) -> int:
         case Audio() | Video():
             return _MEDIA
         case Opaque():
-            return len(bytes(part.raw)) // _BYTES_PER_TOKEN
+            return len(bytes(part.raw)) // BYTES_PER_TOKEN

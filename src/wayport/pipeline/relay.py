@@ -278,14 +278,16 @@ class PassthroughRelay(StreamRelay):
         if self._usage is not None:
             call.usage = self._usage
             call.usage_source = "reported"
+            if call.deployment is not None and call.deployment.unvouched:
+                call.said_tokens = self._counted()
         elif self._events:
-            # One event is at least one token; what exceeds the smallest event is text.
-            text = call.content_bytes - self._events * self._smallest
-            call.usage = Usage(
-                input_tokens=call.request_bytes // _BYTES_PER_TOKEN,
-                output_tokens=max(self._events, text // _BYTES_PER_TOKEN),
-            )
+            call.usage = Usage(input_tokens=call.request_bytes // _BYTES_PER_TOKEN, output_tokens=self._counted())
             call.usage_source = "estimated"
+
+    def _counted(self) -> int:
+        # One event is at least one token; what exceeds the smallest event is text.
+        text = self.call.content_bytes - self._events * self._smallest
+        return max(self._events, text // _BYTES_PER_TOKEN)
 
     def _complete(self, last: bytes) -> None:
         self._read_tail()

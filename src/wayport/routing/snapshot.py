@@ -105,6 +105,8 @@ class Deployment(Struct, kw_only=True, frozen=True):
     """answers or failures that are made up instead of calling it (`mock_response` …)"""
     address: str = ""
     """the only one that may be connected to; empty: whatever the host's name leads to"""
+    unvouched: bool = False
+    """a client named the address: what it states of its answers is a client's word"""
     behaves_like: str = ""
     """the provider whose signer and follow-up questions it has, if not its own"""
 
