@@ -155,3 +155,15 @@ async def test_what_was_decided_above_a_team_is_not_undone_by_its_lead(tmp_path:
         assert await update("viewer", description="y") == (403, None)
         assert (await get(admin, "/project/info", project_id="p"))["description"] == "x"
         assert await update("boss", blocked=False) == (200, None)
+        # Where nobody has decided anything of its money, its lead may; from then on it may be less, and not more.
+        assert await update("lead", max_budget=20, budget_duration="30d") == (200, None)
+        assert await update("lead", max_budget=10, budget_duration="30d", description="z") == (200, None)
+        for field, value in (
+            ("max_budget", 11), ("max_budget", None), ("budget_duration", "1d"), ("budget_duration", None),
+            ("temp_budget_increase", 5), ("budget_limits", [{"max_budget": 99}]), ("model_max_budget", {"m": 99}),
+            ("calendar_aligned", True),
+        ):  # fmt: skip
+            assert await update("lead", **{field: value}) == (403, field)
+        assert await update("boss", max_budget=50) == (200, None)
+        assert await update("lead", max_budget=0) == (200, None)
+        assert await update("lead", max_budget=1) == (403, "max_budget")

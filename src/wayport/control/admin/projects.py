@@ -44,6 +44,9 @@ _COLUMNS = {
     "blocked": "blocked",
 }
 _PASSING = ("project_id", "tags", "spend")
+_BUDGETS = ("max_budget", "budget_limits", "model_max_budget", "budget_id")
+_BESIDE_BUDGETS = ("budget_duration", "calendar_aligned", "temp_budget_increase", "temp_budget_expiry")
+"""what says how long a budget is for, or that it is more for a while"""
 _AT_MOST = ("max_budget", "tpm_limit", "rpm_limit")
 
 
@@ -164,6 +167,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         await check_budget(body)
         given = body.given()
         _check_blocking(standing, team, given, blocked=before.blocked)
+        _check_money(standing, team, before, given)
         if given.pop("team_id", None) not in {None, before.team_id}:
             team = await led(standing, str(body.team_id), parts, "/project/update")
             if await _has_keys(before.id, parts):
@@ -223,6 +227,26 @@ def _check_blocking(standing: Standing, team: Team | None, given: Given, *, bloc
         raise PermissionDenied(
             "A team's admin may not change its projects' `blocked`: ask who stands above the team.",
             param="blocked",
+            code="field_not_allowed",
+        )
+
+
+def _check_money(standing: Standing, team: Team | None, before: Project, given: Given) -> None:
+    """As with teams: who leads one may spend less than was decided for its project, not more."""
+    now = {**before.limits, "budget_id": before.budget_id}
+    if all(now.get(name) in (None, {}, []) for name in _BUDGETS):
+        return
+    if standing.leads_organization(team.organization_id if team is not None else None):
+        return
+    for name in (*_BUDGETS, *_BESIDE_BUDGETS):
+        if name not in given or given[name] == now.get(name):
+            continue
+        told, most = given[name], now.get(name)
+        if name == "max_budget" and told is not None and (most is None or told < most):
+            continue
+        raise PermissionDenied(
+            f"A team's admin may lower its projects' `max_budget`, not change their `{name}`: ask who stands above the team.",
+            param=name,
             code="field_not_allowed",
         )
 
