@@ -98,16 +98,27 @@ class Journal(NamedTuple):
 
 
 class Gateway:
-    """A running Wayport. Its data worker has a core of its own; the rest shares the load's."""
+    """A running Wayport. Its data workers have a core of their own; the rest shares the load's."""
 
-    def __init__(self, directory: Path, *, port: int, ports: Ports, certificates: Certificates) -> None:
+    def __init__(
+        self, directory: Path, *, port: int, ports: Ports, certificates: Certificates, workers: int = 1
+    ) -> None:
         self.port = port
         self.key = MASTER_KEY
         self._data_dir = directory / "data"
         file = directory / "config.yaml"
         file.write_text(json.dumps(config(ports, certificates)))
         command = [str(Path(sys.executable).with_name("wayport")), "serve"]
-        command += ["--config", str(file), "--data-dir", str(self._data_dir), "--port", str(port), "--workers", "1"]
+        command += [
+            "--config",
+            str(file),
+            "--data-dir",
+            str(self._data_dir),
+            "--port",
+            str(port),
+            "--workers",
+            str(workers),
+        ]
         self.process = Started(command, log=directory / "wayport.log", env={"WAYPORT_MASTER_KEY": ""})
         self._pids: dict[Role, list[int]] = {}
 

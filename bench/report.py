@@ -10,6 +10,7 @@ from bench.results import BARS, MEMORY_STATES, Figure, Results
 BEGIN, END = "<!-- measured: python -m bench --write -->", "<!-- end of measured text -->"
 
 TITLES = {"upstream": "the upstream itself", "nginx": "nginx", "wayport": "Wayport"}
+TITLES["wayport, two workers"] = "Wayport, two workers"
 TITLES |= {peer.name: peer.title for peer in PEERS}
 Row = Sequence[str]
 
@@ -93,6 +94,19 @@ class Page:
             "journal's drain, CPU µs per call's record", "failed",
         ]  # fmt: skip
         return table(header, self._calls(measure))
+
+    def _workers_table(self) -> str:
+        rows = [
+            [
+                TITLES[name],
+                self._cell("workers", name, "calls_per_s"),
+                self._cell("workers", name, "cpu_us", digits=1),
+                self._percent("workers", name, "core_share"),
+                self._cell("workers", name, "failed", spread=False),
+            ]
+            for name in self._targets("workers")
+        ]
+        return table(["", "requests/s", "CPU µs per request", "core busy", "failed"], rows)
 
     def _latency_table(self, measure: str) -> str:
         rows = [
@@ -223,6 +237,7 @@ class Page:
                 "Translated: OpenAI's chat to an upstream with Anthropic's messages",
                 self._calls_table("translated calls"),
             ),
+            ("One worker, and two of them on the same core", self._workers_table()),
             ("One call at a time: what is added", self._latency_table("latency")),
             ("Time to the first content event of a stream: what is added", self._latency_table("first token")),
             (f"Streams: {run.get('streams')} at once, paced", self._streams_table("streams")),

@@ -87,6 +87,12 @@ def _memory(role: str) -> Callable[[Results], float | None]:
     return lambda results: results.most_of("rss_mb", target=f"wayport {role}", measures=MEMORY_STATES)
 
 
+def _two_workers(results: Results) -> float | None:
+    """What two workers carry to what one does, by the CPU time that a call takes with two of them and with one."""
+    share = results.ratio("workers", "cpu_us", of="wayport", to="wayport, two workers")
+    return None if share is None else 2 * share
+
+
 BARS = (
     Bar("CPU per call, to nginx's", _ratio("calls", "cpu_us", "nginx"), 3.2, at_most=True, unit="×"),
     Bar("requests/s, to nginx's", _ratio("calls", "calls_per_s", "nginx"), 0.30, at_most=False, unit="×"),
@@ -97,6 +103,7 @@ BARS = (
     Bar("added time to first token, median", _median("first token", "added_p50_us"), 1000, at_most=True, unit=" µs"),
     Bar("translated calls/s on one core", _median("translated calls", "calls_per_s"), 8000, at_most=False, unit="/s"),
     Bar("CPU per translated event", _median("translated streams", "cpu_us"), 60, at_most=True, unit=" µs"),
+    Bar("two workers to one, a core each", _two_workers, 1.8, at_most=False, unit="×"),
     Bar("memory of a data worker (largest RSS)", _memory("worker"), 50, at_most=True, unit=" MB"),
     Bar("memory of the control process (largest RSS)", _memory("control"), 120, at_most=True, unit=" MB"),
     Bar("start to first answer", _median("cold start", "first_answer_s"), 0.5, at_most=True, unit=" s"),

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,6 +133,15 @@ class Run:
                 in_database=gateway.calls_in_database(),
             )
 
+        def workers() -> None:
+            with self._start(workers=2) as pair:
+                pair.started()
+                pair.settle_in(gateway_core=around.cores.gateway, load_core=around.cores.load)
+                checks.features(pair, virtual_key=self._virtual_key)
+                measures.wait_until_quiet(pair)
+                targets = [gateway.target("bench"), replace(pair.target("bench"), name="wayport, two workers")]
+                measures.calls(results, "workers", targets, **side, place=place)
+
         def latencies() -> None:
             targets = [around.direct(ports.whole, "bench"), around.nginx("whole", "bench"), gateway.target("bench")]
             measures.latencies(results, targets, rounds=plan.latency_rounds, calls=plan.latency_calls)
@@ -197,6 +207,7 @@ class Run:
         return [
             ("calls", calls),
             ("journal", journal),
+            ("workers", workers),
             ("latency", latencies),
             ("first token", first_tokens),
             ("streams", paced),
@@ -213,12 +224,14 @@ class Run:
             return
         measured(self._results, name, measure)
 
-    def _start(self) -> Gateway:
+    def _start(self, *, workers: int = 1) -> Gateway:
         self._starts += 1
         directory = self._around.directory / f"wayport-{self._starts}"
         directory.mkdir()
         (port,) = free_ports(1)
-        return Gateway(directory, port=port, ports=self._around.ports, certificates=self._around.certificates)
+        return Gateway(
+            directory, port=port, ports=self._around.ports, certificates=self._around.certificates, workers=workers
+        )
 
     def _cold_starts(self) -> None:
         """With a data directory of its own each time, as the first start is; on both cores."""
