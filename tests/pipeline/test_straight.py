@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -41,12 +43,26 @@ LIMITED = Holder(
 )
 ASK = {"model": "gpt", "messages": [{"role": "user", "content": "Hello"}]}
 OK = json_answer(WHOLE)
-CLAUDE = {
+CLAUDE: dict[str, Any] = {
     "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "stop_reason": "end_turn",
     "stop_sequence": None, "content": [{"type": "text", "text": "Hello"}],
     "usage": {"input_tokens": 5, "output_tokens": 3},
 }  # fmt: skip
 ASK_CLAUDE = {"model": "claude", "max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}]}
+GEMINI = {
+    "candidates": [{"content": {"role": "model", "parts": [{"text": "Hello"}]}, "finishReason": "STOP", "index": 0}],
+    "usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 2, "totalTokenCount": 6},
+    "modelVersion": "gemini-3-pro", "responseId": "r1",
+}  # fmt: skip
+ANSWERS = {
+    "gpt": OK,
+    "other": OK,
+    "claude": json_answer(CLAUDE),
+    "old": json_answer(CLAUDE),
+    "gemini": json_answer(GEMINI),
+    "both": json_answer(CLAUDE),
+}
+"""what the upstream of each model says"""
 
 
 def _config(upstream: Upstream, *, compat: bool = False) -> str:
@@ -59,19 +75,30 @@ model_list:
     litellm_params: {{model: openai/gpt-4o-mini, api_key: sk-up, api_base: "{upstream.url}/v1"}}
   - model_name: claude
     litellm_params: {{model: anthropic/claude-sonnet-4-5, api_key: sk-up, api_base: "{upstream.url}"}}
+  - model_name: gemini
+    litellm_params: {{model: gemini/gemini-3-pro-preview, api_key: sk-up, api_base: "{upstream.url}"}}
 router_settings: {{num_retries: 1, fallbacks: [{{gpt: [other]}}]}}
 """
     return f"""
 providers:
   openai: {{api_key: sk-up, api_base: "{upstream.url}/v1", timeouts: {{first_byte_s: 0.3}}}}
   anthropic: {{api_key: sk-up, api_base: "{upstream.url}"}}
+  gemini: {{api_key: sk-up, api_base: "{upstream.url}"}}
+  both: {{api_key: sk-up, api_base: "{upstream.url}/v1", paths: {{chat: /chat/completions, messages: /messages}}}}
 models:
   gpt:
     deployments: [{{model: openai/gpt-4o, prices: {{input: 2, output: 8}}, context_window: 1000, max_output_tokens: 100}}]
     fallbacks: [other]
   other:
     deployments: [{{model: openai/gpt-4o-mini, prices: {{input: 1, output: 2}}, context_window: 1000, max_output_tokens: 50}}]
-  claude: [anthropic/claude-sonnet-4-5]
+  claude:
+    deployments: [{{model: anthropic/claude-sonnet-4-5, prices: {{input: 3, output: 15, cache_read: 0.3}}, max_output_tokens: 100}}]
+  gemini:
+    deployments: [{{model: gemini/gemini-3-pro-preview, max_output_tokens: 100}}]
+  old:
+    deployments: [{{model: anthropic/claude-sonnet-4-5, drop_params: false}}]
+  both:
+    deployments: [{{model: both/gpt-4o, prices: {{input: 2, output: 8}}, max_output_tokens: 100}}]
 router: {{num_retries: 1}}
 """
 
@@ -89,6 +116,31 @@ class Case:
     """it is ordinary as it comes, whatever becomes of it"""
 
 
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "look",
+            "description": "Look.",
+            "parameters": {"type": "object", "properties": {"where": {"type": "string"}}},
+        },
+    }
+]
+NAMED = {"type": "function", "function": {"name": "look.at/" + "x" * 70, "parameters": {"type": "object"}}}
+OWN_TOOL = {"name": "look", "input_schema": {"type": "object", "properties": {"where": {"type": "string"}}}}
+CALLS = json_answer({
+    **WHOLE,
+    "choices": [{
+        "index": 0, "finish_reason": "tool_calls",
+        "message": {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"where": "here"}'}}
+        ]},
+    }],
+})  # fmt: skip
+CACHED = {
+    "input_tokens": 5, "output_tokens": 3, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 200,
+    "cache_creation": {"ephemeral_5m_input_tokens": 150, "ephemeral_1h_input_tokens": 50}, "service_tier": "priority",
+}  # fmt: skip
 STREAMED = {**ASK, "stream": True}
 ZIPPED = answer(
     gzip.compress(json.dumps(WHOLE).encode()), headers={"content-type": "application/json", "content-encoding": "gzip"}
@@ -132,9 +184,15 @@ CASES = [
         ask={**ASK, "max_tokens": 5000, "reasoning_effort": "low"},
     ),
     Case("a deployment that redirects", [answer(b"", status=307, headers={"location": "/v2"}), OK]),
+    Case("tools", [OK], ask={**ASK, "tools": TOOLS}),
+    Case(
+        "a format that the provider has beside its own",
+        [json_answer(CLAUDE)],
+        ask={**ASK_CLAUDE, "model": "both"},
+        path="/v1/messages",
+    ),
     # What is not ordinary:
     Case("an end user", [OK], ask={**ASK, "user": "u1"}, straight=False),
-    Case("tools", [OK], ask={**ASK, "tools": [{"type": "function", "function": {"name": "f"}}]}, straight=False),
     Case("tags", [OK], headers={"x-wayport-tags": "a,b"}, straight=False),
     Case("wishes", [BUSY], ask={**ASK, "num_retries": 0, "disable_fallbacks": True}, straight=False),
     Case("an unknown model", [], ask={**ASK, "model": "nobody"}, straight=False),
@@ -145,9 +203,273 @@ CASES = [
 ]
 
 
+def to_claude(**more: Any) -> dict[str, Any]:
+    return {**ASK, "model": "claude", **more}
+
+
+def of_claude(*content: dict[str, Any], **more: Any) -> Behaviour:
+    return json_answer({**CLAUDE, "content": list(content), **more})
+
+
+CALLED = of_claude(
+    {"type": "thinking", "thinking": "I should look.", "signature": "c2ln"},
+    {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"where": "here"}},
+    stop_reason="tool_use",
+)
+TOLD = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Look around."},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": '{"where": "here"}'}}
+        ],
+    },
+    {"role": "tool", "tool_call_id": "toolu_1", "content": "A door."},
+]
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+SHOWN = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "What is this?"},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
+        ],
+    }
+]
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "answer",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"a": {"type": "string"}},
+            "required": ["a"],
+            "additionalProperties": False,
+        },
+    },
+}
+REFUSED = json_answer(
+    {"type": "error", "error": {"type": "invalid_request_error", "message": "max_tokens: too large"}}, status=400
+)
+OVERLOADED = json_answer(
+    {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+    status=529,
+    headers={"retry-after": "0"},
+)
+SAID = json_answer(CLAUDE)
+CLAUDE_EVENTS: list[dict[str, Any]] = [
+    {"type": "message_start", "message": {**CLAUDE, "content": [], "stop_reason": None}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hel"}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+    {"type": "message_stop"},
+]
+CLAUDE_STREAM = [
+    b"event: %b\ndata: %b\n\n" % (each["type"].encode(), json.dumps(each).encode()) for each in CLAUDE_EVENTS
+]
+TO_GPT = {**ASK_CLAUDE, "model": "gpt"}
+TO_GEMINI = {**ASK, "model": "gemini"}
+TRANSLATED = [
+    Case("whole", [SAID], ask=to_claude()),
+    Case("whole, by a key without limits", [SAID], ask=to_claude(), limited=False),
+    Case("whole, as LiteLLM tells it", [SAID], ask=to_claude(), compat=True, limited=False),
+    Case("with an output limit and sampling", [SAID], ask=to_claude(max_tokens=7, temperature=1.7, stop=["\n", "END"])),
+    Case("with what the target lacks", [SAID], ask=to_claude(seed=7, n=2, logprobs=True, presence_penalty=0.5)),
+    Case("with what the target lacks, and must not", [], ask={**ASK, "model": "old", "seed": 7}, straight=False),
+    Case(
+        "with headers to pass on",
+        [json_answer(CLAUDE, headers={"request-id": "r1", "set-cookie": "a"})],
+        ask=to_claude(),
+    ),
+    Case(
+        "with a header for the upstream", [SAID], ask=to_claude(), headers={"anthropic-beta": "context-1m-2025-08-07"}
+    ),
+    Case("a system prompt", [SAID], ask=to_claude(messages=TOLD[:2])),
+    Case(
+        "tools",
+        [CALLED],
+        ask=to_claude(tools=TOOLS, messages=TOLD[1:2], parallel_tool_calls=False, tool_choice="required"),
+    ),
+    Case("what tools gave", [SAID], ask=to_claude(tools=TOOLS, messages=TOLD)),
+    Case("what tools gave, of a call without them", [SAID], ask=to_claude(messages=TOLD)),
+    Case("a call whose id comes again", [CALLED], ask=to_claude(tools=TOOLS, messages=TOLD)),
+    Case("a tool that is called otherwise there", [CALLED], ask=to_claude(tools=[NAMED])),
+    Case("an image by its data", [SAID], ask=to_claude(messages=SHOWN)),
+    Case(
+        "an answer to a schema",
+        [of_claude({"type": "text", "text": '{"a":"b"}'})],
+        ask=to_claude(response_format=SCHEMA),
+    ),
+    Case(
+        "thinking",
+        [of_claude({"type": "thinking", "thinking": "Hm.", "signature": "s"}, *CLAUDE["content"])],
+        ask=to_claude(reasoning_effort="low", max_tokens=9000),
+    ),
+    Case("usage with a cache", [of_claude(*CLAUDE["content"], usage=CACHED)], ask=to_claude()),
+    Case("no usage", [json_answer({k: v for k, v in CLAUDE.items() if k != "usage"})], ask=to_claude()),
+    Case("a refusal", [of_claude({"type": "text", "text": "No."}, stop_reason="refusal")], ask=to_claude()),
+    Case(
+        "cut at the limit",
+        [of_claude({"type": "text", "text": "He"}, stop_reason="max_tokens")],
+        ask=to_claude(max_tokens=1),
+    ),
+    Case("no content", [of_claude()], ask=to_claude()),
+    Case(
+        "half a surrogate",
+        [json_answer(CLAUDE), SAID],
+        ask=to_claude(messages=[{"role": "user", "content": "\ud83d"}]),
+        straight=False,
+    ),
+    Case("streamed", [sse(*CLAUDE_STREAM)], ask=to_claude(stream=True)),
+    Case(
+        "streamed, with its usage",
+        [sse(*CLAUDE_STREAM)],
+        ask=to_claude(stream=True, stream_options={"include_usage": True}),
+    ),
+    Case("a stream that breaks off", [sse(*CLAUDE_STREAM[:3], end=False, then="close")], ask=to_claude(stream=True)),
+    Case("a stream that was not asked for", [sse(*CLAUDE_STREAM)], ask=to_claude()),
+    Case("no stream where one was asked for", [SAID], ask=to_claude(stream=True)),
+    Case("refused", [REFUSED], ask=to_claude(seed=7)),
+    Case("busy once", [OVERLOADED, SAID], ask=to_claude(tools=TOOLS, messages=TOLD)),
+    Case("busy twice", [OVERLOADED, OVERLOADED], ask=to_claude()),
+    Case(
+        "an error under a good status",
+        [json_answer({"type": "error", "error": {"type": "api_error", "message": "no"}}), SAID],
+        ask=to_claude(),
+    ),
+    Case("no JSON", [html_error(200), SAID], ask=to_claude()),
+    Case("another format", [OK, SAID], ask=to_claude()),
+    Case("cut in the middle", [cut(whole(json.dumps(CLAUDE).encode()), after=60), SAID], ask=to_claude()),
+    Case("silent for too long", [stall(), ANSWERS["gpt"]], ask=TO_GPT, path="/v1/messages"),
+    Case("a connection that was closed meanwhile", [close_without_answer(), SAID], ask=to_claude(seed=7, tools=TOOLS)),
+    Case("no messages", [], ask={"model": "claude"}, straight=False),
+    Case("messages that are none", [], ask=to_claude(messages=[{"role": "nobody", "content": "x"}]), straight=False),
+    Case("an end user", [SAID], ask=to_claude(user="u1"), straight=False),
+    Case("from Anthropic's format", [OK], ask=TO_GPT, path="/v1/messages"),
+    Case(
+        "from Anthropic's format, with a beta flag",
+        [OK],
+        ask=TO_GPT,
+        path="/v1/messages",
+        headers={"anthropic-beta": "context-1m-2025-08-07"},
+    ),
+    Case(
+        "from Anthropic's format, with a system prompt and tools",
+        [CALLS],
+        ask={**TO_GPT, "system": "Be brief.", "tools": [OWN_TOOL], "top_k": 3},
+        path="/v1/messages",
+    ),
+    Case("from Anthropic's format, busy, then the fallback", [BUSY, BUSY, OK], ask=TO_GPT, path="/v1/messages"),
+    Case("from Anthropic's format, streamed", [sse(*STREAM)], ask={**TO_GPT, "stream": True}, path="/v1/messages"),
+    Case(
+        "from Anthropic's format, refused",
+        [json_answer({"error": {"message": "no"}}, status=400)],
+        ask=TO_GPT,
+        path="/v1/messages",
+    ),
+    Case("to Google's", [json_answer(GEMINI)], ask=TO_GEMINI),
+    Case("to Google's, with tools", [json_answer(GEMINI)], ask={**TO_GEMINI, "tools": TOOLS, "messages": TOLD}),
+    Case("to Google's, with an image by its data", [json_answer(GEMINI)], ask={**TO_GEMINI, "messages": SHOWN}),
+    Case(
+        "to Google's, streamed from another address",
+        [sse(b"data: " + json.dumps(GEMINI).encode() + b"\n\n")],
+        ask={**TO_GEMINI, "stream": True},
+        straight=False,
+    ),
+    Case("to Google's, blocked", [json_answer({"promptFeedback": {"blockReason": "SAFETY"}})], ask=TO_GEMINI),
+    Case(
+        "to Google's, busy once",
+        [
+            json_answer(
+                {"error": {"code": 503, "message": "x", "status": "UNAVAILABLE"}},
+                status=503,
+                headers={"retry-after": "0"},
+            ),
+            json_answer(GEMINI),
+        ],
+        ask=TO_GEMINI,
+    ),
+    Case(
+        "from Anthropic's format to Google's",
+        [json_answer(GEMINI)],
+        ask={**ASK_CLAUDE, "model": "gemini"},
+        path="/v1/messages",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", TRANSLATED, ids=lambda case: case.name)
+async def test_both_ways_translate_to_the_same(case: Case) -> None:
+    await test_both_ways_come_to_the_same(case)
+
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+DIALECTS_OF = {"gpt": "openai_chat", "claude": "anthropic_messages", "gemini": "gemini_content"}
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/v1/chat/completions", "claude"),
+        ("/v1/chat/completions", "gemini"),
+        ("/v1/messages", "gpt"),
+        ("/v1/messages", "gemini"),
+    ],
+)
+async def test_both_ways_translate_every_golden_file_to_the_same(path: str, model: str) -> None:
+    """Requests of the client's dialect, answered with the answers of the target's."""
+    asks = _golden(DIALECTS_OF["gpt" if path.endswith("completions") else "claude"], "request.json")
+    answers = _golden(DIALECTS_OF[model], "response.json")
+    assert min(len(asks), len(answers)) > 10
+    pairs = list(zip(asks, cycle(answers), strict=False)) + list(zip(cycle(asks), answers, strict=False))
+    async with Upstream(ANSWERS[model]) as upstream:
+        straight, taken = await _outcomes(path, model, pairs, upstream, straight=True)
+        upstream.drop_idle()
+        long, _ = await _outcomes(path, model, pairs, upstream, straight=False)
+    for one, other in zip(straight, long, strict=True):
+        assert one == other
+    assert sum(taken) > len(taken) // 2
+
+
+async def _outcomes(
+    path: str, model: str, pairs: Sequence[tuple[Any, Any]], upstream: Upstream, *, straight: bool
+) -> tuple[list[Any], list[bool]]:
+    outcomes: list[Any] = []
+    warm = ASK if path.endswith("completions") else ASK_CLAUDE
+    upstream.script = ANSWERS[model]
+    async with gateway(_config(upstream).replace("0.3", "60")) as wayport:
+        headers = {"authorization": f"Bearer {wayport.keys.add(KEY, holders=(LIMITED,))}"}
+        assert (await wayport.ask({**warm, "model": model}, path, headers=headers)).status_code == 200
+        taken = _watched(wayport, straight=straight)
+        for ask, said in pairs:
+            upstream.script = json_answer(said)
+            upstream.requests.clear()
+            told = await wayport.ask({**ask, "model": model, "stream": False}, path, headers=headers)
+            await wayport.until_idle()
+            outcomes.append(
+                {
+                    "status": told.status_code,
+                    "headers": _timeless(told),
+                    "body": _comparable(told.text),
+                    "sent": [(each.path, sorted(each.headers.items()), each.body) for each in upstream.requests],
+                    "record": _plain(wayport.records[-1]),
+                }
+            )
+    return outcomes, taken
+
+
+def _golden(dialect: str, name: str) -> list[Any]:
+    return [json.loads(file.read_bytes()) for file in sorted((GOLDEN / dialect).glob(f"*/{name}"))]
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_both_ways_come_to_the_same(case: Case) -> None:
-    warm = json_answer(CLAUDE) if case.path == "/v1/messages" else OK
+    warm = ANSWERS[_model_of(case)]
     async with Upstream([warm, *case.script, warm, *case.script]) as upstream:
         straight = await _outcome(case, upstream, straight=True)
         upstream.drop_idle()
@@ -157,12 +479,12 @@ async def test_both_ways_come_to_the_same(case: Case) -> None:
 
 async def _outcome(case: Case, upstream: Upstream, *, straight: bool) -> dict[str, Any]:
     """All that can be seen from outside, but for times and ids."""
-    claude = case.path == "/v1/messages"
+    warm_up = {**(ASK_CLAUDE if case.path == "/v1/messages" else ASK), "model": _model_of(case)}
     async with gateway(_config(upstream, compat=case.compat)) as wayport:
         key = wayport.keys.add(KEY, holders=(LIMITED,) if case.limited else ())
         headers = {"authorization": f"Bearer {key}"}
-        warm = await wayport.ask(ASK_CLAUDE if claude else ASK, case.path, headers=headers)
-        assert warm.status_code == 200
+        warm = await wayport.ask(warm_up, case.path, headers=headers)
+        assert warm.status_code == 200, warm.text
         await wayport.until_idle()
         taken = _watched(wayport, straight=straight)
         told = await wayport.ask(case.ask, case.path, headers={**headers, **case.headers})
@@ -175,12 +497,24 @@ async def _outcome(case: Case, upstream: Upstream, *, straight: bool) -> dict[st
         return {
             "status": told.status_code,
             "headers": _timeless(told),
-            "body": re.sub(r'"created":\d+|call-?[0-9a-f-]{30,}|[0-9a-f]{8}-[0-9a-f-]{27}', "", told.text),
+            "body": _comparable(told.text),
             "sent": [(each.path, sorted(each.headers.items()), each.body) for each in upstream.requests[1:]],
             "records": [_plain(record) for record in wayport.records[1:]],
             "traced": None if traced is None else _plain(traced),
             "gauges": gauges,
         }
+
+
+def _model_of(case: Case) -> str:
+    asked = case.ask.get("model") if isinstance(case.ask, dict) else None
+    return asked if asked in ANSWERS else "gpt"
+
+
+def _comparable(text: str) -> str:
+    """Without times, and ids that are made of the call's."""
+    return re.sub(
+        r'"created":\d+|call-?[0-9a-f-]{30,}|[0-9a-f]{8}-[0-9a-f-]{27}|msg_[0-9a-f]{32}|toolu_1-[0-9a-f]{12}', "", text
+    )
 
 
 def _watched(wayport: Gateway, *, straight: bool) -> list[bool]:
@@ -218,26 +552,29 @@ def _plain(record: CallRecord) -> Any:
     return json.loads(re.sub(r"127\.0\.0\.1:\d+", "upstream", json.dumps(found, default=str)))
 
 
-@pytest.mark.parametrize("behind", [b"", whole(json.dumps(WHOLE).encode())[:-30]], ids=["silence", "the answer's head"])
-async def test_a_client_that_leaves_is_accounted_alike(behind: bytes) -> None:
+@pytest.mark.parametrize("headed", [False, True], ids=["silence", "the answer's head"])
+@pytest.mark.parametrize("model", ["gpt", "claude"])
+async def test_a_client_that_leaves_is_accounted_alike(model: str, headed: bool) -> None:
     """Its call is called off at once, counts against nobody and is charged for what was sent."""
+    ask, said = {**ASK, "model": model}, ANSWERS[model]
+    behind = whole(json.dumps(CLAUDE if model == "claude" else WHOLE).encode())[:-30] if headed else b""
     asked = asyncio.Event()
     hold = stall(behind, asked.set) if behind else stall(asked.set)
-    async with Upstream([OK, hold, OK, OK, hold, OK]) as upstream:
+    async with Upstream([said, hold, said, said, hold, said]) as upstream:
         outcomes = []
         for straight in (True, False):
             async with gateway(_config(upstream).replace("0.3", "60")) as wayport:
                 headers = {"authorization": f"Bearer {wayport.keys.add(KEY, holders=(LIMITED,))}"}
-                await wayport.ask(ASK, headers=headers)
+                await wayport.ask(ask, headers=headers)
                 taken = _watched(wayport, straight=straight)
-                leaving = asyncio.ensure_future(wayport.ask(ASK, headers=headers))
+                leaving = asyncio.ensure_future(wayport.ask(ask, headers=headers))
                 await asked.wait()
                 while behind and not any(each.head_bytes for each in _upstream_connections(wayport)):
                     await asyncio.sleep(0)
                 leaving.cancel()
                 await wayport.until_idle()
                 assert taken == ([True] if straight else [])
-                assert (await wayport.ask(ASK, headers=headers)).status_code == 200
+                assert (await wayport.ask(ask, headers=headers)).status_code == 200
                 await wayport.until_idle()
                 records = [_plain(record) for record in wayport.records if not record.opened]
                 assert [record.get("status", "success") for record in records] == ["success", "cancelled", "success"]

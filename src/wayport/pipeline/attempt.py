@@ -82,7 +82,7 @@ class Attempt:
         self._transport = transport
         self.targets = targets
         self.thoughts = ThoughtMemory(thoughts)
-        self._prepare = Preparation(dialects=dialects, media=media, thoughts=self.thoughts)
+        self.prepare = Preparation(dialects=dialects, media=media, thoughts=self.thoughts)
         self._settle = settle
         self._credentials = credentials
         self._clock = clock
@@ -94,7 +94,7 @@ class Attempt:
         self._one_by_one = OneByOne(transport=transport, targets=targets, credentials=credentials)
         self.following = Following(transport, follow_of)
         self._counting = Counting(
-            transport=transport, targets=targets, prepare=self._prepare, credentials=credentials, settle=settle
+            transport=transport, targets=targets, prepare=self.prepare, credentials=credentials, settle=settle
         )
 
     async def make(
@@ -146,9 +146,9 @@ class Attempt:
             return None
         if not deployment.base_url:
             return await self._echo(call, deployment)
-        if "tools" in call.fields and self._prepare.may_recall(call, deployment):
-            await self._prepare.recall(call, deployment)
-        prepared = self._prepare.at_once(call, deployment) or await self._prepare.translated(call, deployment)
+        if "tools" in call.fields and self.prepare.may_recall(call, deployment):
+            await self.prepare.recall(call, deployment)
+        prepared = self.prepare.at_once(call, deployment) or await self.prepare.translated(call, deployment)
         target = self.targets.of(deployment, prepared.operation, stream=call.stream)
         lines = prepared.lines + forwarded(
             prepared.upstream.name,
@@ -278,7 +278,7 @@ class Attempt:
         response = _decoded(deployment, prepared, answer, body)
         if not prepared.translated:
             prepared.translated = True
-            prepared.request = self._prepare.neutral(call, deployment)
+            prepared.request = self.prepare.neutral(call, deployment)
         passed = passed_on(answer.headers, compat=_compat(call))
         return await self._tell(call, prepared, answer, unfold(response), passed)
 
@@ -350,6 +350,17 @@ class Attempt:
         watch = self.thoughts.watch(tenant_of(call.principal))
         return WatchedSplitter(splitter or Splitter(), half.stream_decoder(), watch)
 
+    def tell(self, call: Call, prepared: Prepared, body: bytes) -> bytes:
+        """A whole answer in another dialect than the client's, in the client's. Raises `ValueError` and the like where it has
+        to be looked at what it is.
+        """
+        half = prepared.upstream.upstream
+        assert half is not None
+        response = half.decode_response(body)
+        if not response.choices:
+            raise ValueError("there is no answer in it")
+        return _told(call, prepared, response, self.thoughts if prepared.watched else None)
+
     # ------------------------------------------------------------------------------------------------ kept answers
     def _keep_with(self, relay: StreamRelay, call: Call, prepared: Prepared) -> None:
         if call.conversation is not None and call.conversation.stores:
@@ -374,7 +385,7 @@ class Attempt:
         """The built-in model answers without any upstream."""
         if call.operation == "embeddings":
             raise BadRequest(f"`{deployment.model}` answers chat only.", param="model", code="operation_not_supported")
-        request = self._prepare.neutral(call, deployment)
+        request = self.prepare.neutral(call, deployment)
         response = answer_of(replace(request, model=call.model_asked), response_id=call.id, created=int(call.started_s))
         return await self.say(call, deployment, response, deltas_of(response))
 
@@ -382,7 +393,7 @@ class Attempt:
         self, call: Call, deployment: Deployment, response: Response, deltas: Iterable[Delta]
     ) -> Fault | None:
         """Gives the client an answer that no upstream made; `deltas` is the same as a stream."""
-        request = self._prepare.neutral(call, deployment)
+        request = self.prepare.neutral(call, deployment)
         prepared = Prepared(body=b"", upstream=call.dialect, operation="chat", translated=True, request=request)
         if call.dialect.name == "openai_responses":
             # An answer of that format would bring its envelope along; one that is made up has none and is given one.

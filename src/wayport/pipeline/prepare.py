@@ -43,6 +43,10 @@ _NO_TOOLS = ToolMap({})
 class MediaInline(Protocol):
     """Fetches media that the target cannot fetch itself."""
 
+    def needed(self, request: Request, profile: Profile) -> bool:
+        """Whether there is something to fetch."""
+        ...
+
     async def inline(self, request: Request, profile: Profile) -> Request: ...
 
 
@@ -83,7 +87,7 @@ class Preparation:
         """Whether other workers may know what led to tool calls of the history of this request, which has tools."""
         if self._thoughts.store is None or call.principal is None:
             return False
-        upstream, operation = self._route(call, deployment)
+        upstream, operation = self.route(call.dialect, call.operation, deployment)
         if operation == "embeddings" or not takes_back(upstream.name, deployment.profile):
             return False
         if upstream is call.dialect and not wants_back(deployment.profile):
@@ -98,7 +102,7 @@ class Preparation:
 
     def at_once(self, call: Call, deployment: Deployment) -> Prepared | None:
         """The patched body, without waiting for anything; None if the call must be translated."""
-        upstream, operation = self._route(call, deployment)
+        upstream, operation = self.route(call.dialect, call.operation, deployment)
         passthrough = call.dialect.passthrough
         if operation != "chat" and call.dialect.name == "gemini_content":
             # Google's embeddings are another format than its chat.
@@ -137,18 +141,47 @@ class Preparation:
 
     async def translated(self, call: Call, deployment: Deployment) -> Prepared:
         """The call in the deployment's dialect."""
-        upstream, operation = self._route(call, deployment)
+        upstream, operation = self.route(call.dialect, call.operation, deployment)
         if operation == "embeddings":
             return self._embeddings(call, deployment, upstream)
-        half = upstream.upstream
-        assert half is not None
+        request, tools = self._for_target(call, deployment, upstream)
+        request = await self._media.inline(request, deployment.profile)
+        return self._told(call, deployment, request, tools, upstream=upstream, operation=operation)
+
+    def translated_at_once(
+        self, call: Call, deployment: Deployment, *, upstream: Dialect, operation: Operation
+    ) -> Prepared | None:
+        """As `translated`, of a chat call that goes this route; None where something has to be looked up or fetched first."""
+        if "tools" in call.fields and self.may_recall(call, deployment):
+            return None
+        request, tools = self._for_target(call, deployment, upstream)
+        if self._media.needed(request, deployment.profile):
+            return None
+        return self._told(call, deployment, request, tools, upstream=upstream, operation=operation)
+
+    def _for_target(self, call: Call, deployment: Deployment, upstream: Dialect) -> tuple[Request, ToolMap]:
+        """The neutral request with the model that the target knows, and with tools that it knows."""
         given = self.neutral(call, deployment)
         request = replace(given, model=deployment.upstream_model, stream=call.stream)
-        tools = _NO_TOOLS
         if (given.tools or given.dialect == "openai_responses") and upstream.name != "openai_responses":
             custom = not (upstream.name == "openai_chat" and deployment.profile.custom_tools)
-            request, tools = flatten_tools(request, custom=custom)
-        request = await self._media.inline(request, deployment.profile)
+            return flatten_tools(request, custom=custom)
+        return request, _NO_TOOLS
+
+    def _told(
+        self,
+        call: Call,
+        deployment: Deployment,
+        request: Request,
+        tools: ToolMap,
+        *,
+        upstream: Dialect,
+        operation: Operation,
+    ) -> Prepared:
+        half = upstream.upstream
+        given = call.neutral
+        assert half is not None
+        assert given is not None
         encoded = half.encode_request(request, deployment.profile)
         dropped = [*tools.dropped, *encoded.dropped]
         if dropped:
@@ -224,15 +257,14 @@ class Preparation:
             google=google,
         )
 
-    def _route(self, call: Call, deployment: Deployment) -> tuple[Dialect, Operation]:
-        """The dialect that is spoken with the deployment for this call, and the operation whose path it goes to."""
-        asked = call.dialect.name
+    def route(self, asked: Dialect, operation: Operation, deployment: Deployment) -> tuple[Dialect, Operation]:
+        """The dialect that is spoken with the deployment for a call in another, and the operation whose path it goes to."""
         own = deployment.dialect
-        if call.operation == "embeddings":
+        if operation == "embeddings":
             name: DialectName = own if own in EMBEDDINGS else "openai_chat"
             return self._dialects[name], "embeddings"
-        if asked != own and (native := _NATIVE.get(asked)) is not None and native in deployment.paths:
-            return self._dialects[asked], native
+        if asked.name != own and (native := _NATIVE.get(asked.name)) is not None and native in deployment.paths:
+            return self._dialects[asked.name], native
         return self._dialects[own], "chat"
 
 

@@ -1,7 +1,7 @@
 """The straight way: an ordinary call from its body to its answer, in the callbacks of two sockets, without a task.
 
-Most calls are alike: a key that is remembered, a model with one healthy deployment of the client's dialect, nothing in the
-request that asks for more. What such calls of one key to one model share is worked out once (`Lane`). Whatever is out of the
+Most calls are alike: a key that is remembered, a model with one healthy deployment, nothing in the request that asks for
+more. What such calls of one key to one model share is worked out once (`Lane`). Whatever is out of the
 ordinary takes the long way (pipeline.py), and so does whatever becomes so: a call that was sent straight and is not answered
 with a plain success goes on there from where it is.
 
@@ -11,7 +11,7 @@ what is told, recorded and charged is what the long way would have told, recorde
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -39,7 +39,9 @@ from wayport.pipeline.prepare import Prepared, points_to_media, takes_no_address
 from wayport.pipeline.sent import Sent
 from wayport.pipeline.settle import Settlement
 from wayport.pipeline.targets import Target
+from wayport.pipeline.thoughts import wants_back
 from wayport.pipeline.tracing import TraceContext
+from wayport.providers.provider import Operation
 from wayport.routing import wishes
 from wayport.routing.group import Candidate
 from wayport.routing.routing import Routing
@@ -58,10 +60,13 @@ _LANES = 20_000
 _WAYS = 16
 _NAME_BYTES = 1024
 _NOTE = "straight"
+_NOTHING: Final[Sequence[str]] = ()
 _BETAS: Final = BETAS_HEADER.encode()
 
-_OF_INTEREST: Final = wishes.IN_BODY | attribution.IN_BODY | CREDENTIAL_NAMES | {cache_points.FIELD, "tools"}
+_OF_INTEREST: Final = wishes.IN_BODY | attribution.IN_BODY | CREDENTIAL_NAMES | {cache_points.FIELD}
 """fields that somebody on the long way looks at"""
+_AND_TOOLS: Final = _OF_INTEREST | {"tools"}
+"""the same for targets that want back what led to their tool calls"""
 _OF_INTEREST_IN_HEAD: Final = wishes.IN_HEAD | attribution.IN_HEAD
 
 _text = msgspec.json.Decoder(str).decode
@@ -92,12 +97,19 @@ class Lane(Struct, frozen=True, eq=False, gc=False):
     deployment: Deployment
     candidate: Candidate
     target: Target
-    passthrough: Passthrough
+    upstream: Dialect
+    """what is spoken with the target"""
+    operation: Operation
+    """by whose path"""
+    passthrough: Passthrough | None
+    """None: the client speaks another dialect"""
+    of_interest: frozenset[str]
+    """fields of requests that are not ordinary"""
     betas: bool
     """the target has its own mind about beta flags"""
     whole: Timeouts
     streamed: Timeouts | None
-    """None: streams have a time to their first token, which needs a task"""
+    """None: streams have a time to their first token, which needs a task, or an address of their own"""
     renames: str | None
     """the model's name in the answer, if it is not the upstream's"""
     standing: Standing | None
@@ -187,13 +199,11 @@ class Straight:
             model = bytes(fields["model"])
         except (ValueError, RecursionError, KeyError):
             return False
-        if not _OF_INTEREST.isdisjoint(fields):
-            return False
         way = caller.ways.get(model)
         if way is None or way.principal is not principal or way.table is not self._pipeline.table:
             way = self._way(client, caller, principal, model)
         lane = way.lane
-        if lane is None:
+        if lane is None or not lane.of_interest.isdisjoint(fields):
             return False
         stream = False
         timeouts: Timeouts | None = lane.whole
@@ -212,14 +222,17 @@ class Straight:
             or (lane.no_addresses and points_to_media(body))
         ):
             return False
-        try:
-            sent, dropped = lane.passthrough.patch_request(
-                fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=stream
-            )
-        except (WayportError, ValueError, RecursionError):
-            return False
-        if dropped and not deployment.drop_params:
-            return False
+        passthrough = lane.passthrough
+        sent, dropped = b"", _NOTHING
+        if passthrough is not None:
+            try:
+                sent, dropped = passthrough.patch_request(
+                    fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=stream
+                )
+            except (WayportError, ValueError, RecursionError):
+                return False
+            if dropped and not deployment.drop_params:
+                return False
         record = AttemptRecord(
             deployment=deployment.id, provider=deployment.provider, model=deployment.upstream_model, reason="first"
         )
@@ -244,6 +257,14 @@ class Straight:
             timeouts=timeouts,
         )
         head = way.head
+        prepared = None
+        if passthrough is None:
+            prepared = self._translated(call, lane)
+            if prepared is None:
+                return False
+            sent, prepared.body = prepared.body, b""
+            if prepared.lines:
+                head = _head(client, lane, prepared.lines)
         if way.trace is not None:
             head += way.trace.lines(call)
         if pool.relay is not None:
@@ -268,6 +289,7 @@ class Straight:
             call=call,
             lane=lane,
             client=client,
+            prepared=prepared,
         )
         try:
             connection.begin(straight, head, sent)
@@ -278,6 +300,15 @@ class Straight:
             connection.drop()
             self.failed(straight, error)
         return True
+
+    def _translated(self, call: Call, lane: Lane) -> Prepared | None:
+        """The call in the target's dialect. None: the long way says what is wrong with it, or looks up what it needs."""
+        try:
+            return self._attempt.prepare.translated_at_once(
+                call, lane.deployment, upstream=lane.upstream, operation=lane.operation
+            )
+        except (WayportError, ValueError, RecursionError):
+            return None
 
     def _caller(self, client: Taken) -> Caller | None:
         """None: calls with such a head are not ordinary."""
@@ -299,11 +330,8 @@ class Straight:
         if lane is None or (lane.betas and client.header(_BETAS) is not None):
             way = Way(principal, table, None)
         else:
-            target = lane.target
-            head = target.head
-            trace = None if b"\ntraceparent:" in head else self._attempt.trace
-            head += forwarded(lane.deployment.dialect, client.header, taken=head, betas=target.takes_beta)
-            way = Way(principal, table, lane, head, trace)
+            trace = None if b"\ntraceparent:" in lane.target.head else self._attempt.trace
+            way = Way(principal, table, lane, _head(client, lane), trace)
         if len(caller.ways) >= _WAYS:
             caller.ways.clear()
         caller.ways[model] = way
@@ -340,24 +368,26 @@ class Straight:
             return None
         allow(principal, asked, found.name, groups=found.model.access_groups, compat=snapshot.compat)
         candidate = self._routing.only(found)
-        passthrough = dialect.passthrough
-        if candidate is None or passthrough is None:
+        if candidate is None:
             return None
         deployment = candidate.deployment
         profile = deployment.profile
         if (
-            deployment.dialect != dialect.name
-            or not deployment.base_url
+            not deployment.base_url
             or deployment.params
             or deployment.signed
             or deployment.follows
             or profile.betas_in_body
         ):
             return None
-        target = self._attempt.targets.of(deployment, "chat", stream=False)
-        if target.betas or self._attempt.targets.of(deployment, "chat", stream=True).url != target.url:
+        upstream, operation = self._attempt.prepare.route(dialect, "chat", deployment)
+        passthrough = dialect.passthrough if upstream is dialect else None
+        target = self._attempt.targets.of(deployment, operation, stream=False)
+        if target.betas or (passthrough is None and upstream is dialect):
             return None
         whole, streamed = _timeouts(deployment, snapshot.router.request_timeout_s)
+        if self._attempt.targets.of(deployment, operation, stream=True).url != target.url:
+            streamed = None
         return Lane(
             asked=asked,
             table=table,
@@ -365,13 +395,16 @@ class Straight:
             deployment=deployment,
             candidate=candidate,
             target=target,
+            upstream=upstream,
+            operation=operation,
             passthrough=passthrough,
-            betas=profile.betas is not None or bool(profile.refused_betas),
+            of_interest=_AND_TOOLS if passthrough is not None and wants_back(profile) else _OF_INTEREST,
+            betas=passthrough is not None and (profile.betas is not None or bool(profile.refused_betas)),
             whole=whole,
             streamed=streamed,
             renames=asked if snapshot.response_model == "requested" else None,
             standing=self._admit.standing(principal, asked, table=table, found=found),
-            no_addresses=takes_no_addresses(profile),
+            no_addresses=passthrough is not None and takes_no_addresses(profile),
             compat=snapshot.compat == "litellm",
         )
 
@@ -381,10 +414,15 @@ class Straight:
         call, lane = straight.call, straight.lane
         body = straight.whole()
         now_s = self._clock.steady_s()
+        passthrough, stated = lane.passthrough, None
         try:
-            data, stated = lane.passthrough.patch_response(body, model=lane.renames)
-            usage = stated.usage
-        except ValueError:
+            if passthrough is not None:
+                data, stated = passthrough.patch_response(body, model=lane.renames)
+                usage = stated.usage
+            else:
+                data = self._attempt.tell(call, straight.coming_back(), body)
+                usage = call.usage
+        except (ValueError, RecursionError, WayportError):
             usage = None
         if usage is None or is_events(body):
             # An error under a good status, or something else that has to be looked at.
@@ -395,9 +433,10 @@ class Straight:
         live.end()
         straight.left = True
         call.upstream_wait_s = took_s = now_s - call.asked_s
-        note_stated(call, stated)
-        call.usage = usage
-        call.usage_source = "reported"
+        if stated is not None:
+            note_stated(call, stated)
+            call.usage = usage
+            call.usage_source = "reported"
         call.attempts[0].status = 200
         self._settle(call)
         call.client.respond(200, head_lines(call, JSON, passed_on(straight.headers, compat=lane.compat)), data)
@@ -412,13 +451,13 @@ class Straight:
         straight.client.task = None
         self._load.calls -= 1
         call.fields = {}
+        call.neutral = None
 
     def go_on(self, straight: "StraightCall", fault: TransportFault | None) -> None:
         """It is no ordinary call any more: the long way goes on with it."""
-        call, lane = straight.call, straight.lane
+        lane = straight.lane
         straight.handed_over = True
-        prepared = Prepared(body=b"", upstream=call.dialect, operation="chat")
-        sent = Sent(prepared, None if straight.unanswered else straight, fault)
+        sent = Sent(straight.coming_back(), None if straight.unanswered else straight, fault)
         client: Taken = straight.client
         client.task = task = self._loop.create_task(self._long_way(straight, lane, sent))
         task.add_done_callback(lambda _: self._unless_begun(straight))
@@ -471,6 +510,13 @@ class Straight:
         straight.call.let_go()
 
 
+def _head(client: Client, lane: Lane, lines: bytes = b"") -> bytes:
+    """`lines`: what the content asks for."""
+    target = lane.target
+    head = target.head + lines
+    return head + forwarded(lane.upstream.name, client.header, taken=head, betas=target.takes_beta)
+
+
 def _timeouts(deployment: Deployment, patience_s: float | None) -> tuple[Timeouts, Timeouts | None]:
     """Of whole answers and of streams, as the long way finds them for calls that wish nothing."""
     own = deployment.timeouts
@@ -488,6 +534,8 @@ class StraightCall(Answer, kw_only=True, eq=False):
     call: Call
     lane: Lane
     client: Any
+    prepared: Prepared | None = None
+    """where the call was translated"""
     handed_over: bool = False
     began: bool = False
     """the task that it was handed to runs"""
@@ -495,6 +543,10 @@ class StraightCall(Answer, kw_only=True, eq=False):
     """the deployment has one call less in flight"""
     over: bool = False
     unanswered: bool = False
+
+    def coming_back(self) -> Prepared:
+        """How the answer comes back."""
+        return self.prepared or Prepared(body=b"", upstream=self.lane.upstream, operation=self.lane.operation)
 
     def headed(self) -> None:
         super().headed()

@@ -211,6 +211,11 @@ class MediaFetcher:
             connect_s=rules.timeout_s, first_byte_s=rules.timeout_s, idle_s=rules.timeout_s, total_s=rules.timeout_s
         )
 
+    @staticmethod
+    def needed(request: Request, profile: Profile) -> bool:
+        """Whether `inline` would fetch anything."""
+        return bool(_wanted(request, profile))
+
     async def inline(self, request: Request, profile: Profile) -> Request:
         return await inline(request, profile, self, max_bytes=self._rules.max_request_bytes)
 

@@ -90,6 +90,10 @@ assert _SAMPLES.keys() <= OWN_FIELDS
 class _AsWritten:
     """Addresses in a request stay addresses."""
 
+    def needed(self, request: Request, profile: Profile) -> bool:
+        del request, profile
+        return False
+
     async def inline(self, request: Request, profile: Profile) -> Request:
         del profile
         return request
