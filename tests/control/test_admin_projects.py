@@ -163,7 +163,7 @@ async def test_what_was_decided_above_a_team_is_not_undone_by_its_lead(tmp_path:
             ("temp_budget_increase", 5), ("budget_limits", [{"max_budget": 99}]), ("model_max_budget", {"m": 99}),
             ("calendar_aligned", True),
         ):  # fmt: skip
-            assert await update("lead", **{field: value}) == (403, field)
+            assert await update("lead", "update", **{field: value}) == (403, field)
         assert await update("boss", max_budget=50) == (200, None)
         assert await update("lead", max_budget=0) == (200, None)
         assert await update("lead", max_budget=1) == (403, "max_budget")
