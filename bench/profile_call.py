@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -86,10 +86,14 @@ class SocketlessUpstream(Transport):
     async def _dial(self, _: Pool, connection: Connection) -> None:
         soon = asyncio.get_running_loop().call_soon
 
-        def answer(_: bytes) -> None:
+        def come(pieces: Iterator[bytes]) -> None:
             # One piece a turn of the loop, as events come off a socket.
-            for piece in self._pieces:
-                soon(connection.data_received, piece)
+            if (piece := next(pieces, None)) is not None:
+                connection.data_received(piece)
+                soon(come, pieces)
+
+        def answer(_: bytes) -> None:
+            soon(come, iter(self._pieces))
 
         connection.connection_made(Socketless(answer))
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wayport.core.net import Timeouts
 from wayport.core.outbox import Outbox
 from wayport.upstream.answer import Answer
 from wayport.upstream.connection import Connection
@@ -166,6 +167,126 @@ def test_a_pump_delivers_the_same_wherever_it_begins(loop: asyncio.AbstractEvent
         it.connection.eof_received()
     it.loop.run_until_complete(ended or answer.pump(taken.append))
     assert b"".join(taken) == body
+
+
+# ------------------------------------------------------------------------------------------ chunks as they are on the wire
+_CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+_LIKE_CHUNKS = st.sampled_from([b"5\r\nhello\r\n", b"0\r\n\r\n", b"\r\n", b"x" * 254, b"x" * 1100])
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_body_is_the_same_whichever_chunks_are_taken_as_they_are(
+    loop: asyncio.AbstractEventLoop, data: st.DataObject
+) -> None:
+    contents = data.draw(st.lists(st.binary(min_size=1, max_size=20) | _LIKE_CHUNKS, max_size=12))
+    head = data.draw(st.sampled_from([b"%x\r\n", b"%X\r\n", b"%x;a=b\r\n", b"00%x\r\n"]))
+    chunks = [head % len(content) + content + b"\r\n" for content in contents]
+    pieces = [part for chunk in chunks for part in (data.draw(cut_up(chunk)) if data.draw(st.booleans()) else [chunk])]
+    taken: list[bytes] = []
+
+    def take(chunk: bytes, start: int) -> bool:
+        assert chunk in chunks, "no chunk, or not whole"
+        wanted = data.draw(st.booleans())
+        if wanted:
+            taken.append(chunk[start:-2])
+        return wanted
+
+    it = Rig(loop)
+    answer = it.ask()
+    it.hear(_CHUNKED)
+    ended = answer.pump(taken.append, take)
+    it.hear(*pieces, b"0\r\n\r\n")
+    it.loop.run_until_complete(ended)
+    assert b"".join(taken) == b"".join(contents)
+    assert it.keeper.idle == [it.connection]
+    # The next answer on the connection is read as any other.
+    answer = it.ask()
+    it.hear(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n4\r\nx")
+    assert it.read(answer) == b"4\r\nx"
+
+
+def test_between_chunks_a_whole_one_is_handed_over_with_its_frame(loop: asyncio.AbstractEventLoop) -> None:
+    """What makes an event cheap: neither the parser nor anybody else looks at it."""
+    it = Rig(loop)
+    answer = it.ask()
+    it.hear(_CHUNKED)
+    parsed: list[bytes] = []
+    taken: list[tuple[bytes, int]] = []
+
+    def take(chunk: bytes, start: int) -> bool:
+        taken.append((chunk, start))
+        return True
+
+    ended = answer.pump(parsed.append, take)
+    it.hear(b"3\r\none\r\n", b"3\r\ntwo\r\n", b"C\r\ntwelve bytes\r\n", b"5\r\nthree\r\n0\r\n\r\n")
+    it.loop.run_until_complete(ended)
+    assert taken == [(b"3\r\ntwo\r\n", 3), (b"C\r\ntwelve bytes\r\n", 3)]
+    assert parsed == [b"one", b"three"]
+    # Of the next answer it gets nothing.
+    following = it.ask()
+    it.hear(_CHUNKED, b"4\r\nfour\r\n", b"4\r\nfive\r\n", b"0\r\n\r\n")
+    assert it.read(following) == b"fourfive"
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize(
+    "framing", [b"content-length: 36\r\n", b"content-length: 36\r\ncontent-encoding: identity\r\n", b""]
+)
+def test_what_looks_like_a_chunk_in_another_body_is_content(loop: asyncio.AbstractEventLoop, framing: bytes) -> None:
+    it = Rig(loop)
+    answer = it.ask()
+    it.hear(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n")
+    parsed: list[bytes] = []
+    ended = answer.pump(parsed.append, lambda *_: True)
+    it.hear(*[b"7\r\ncontent\r\n"] * 3)
+    if not framing:
+        it.connection.eof_received()
+    it.loop.run_until_complete(ended)
+    assert parsed == [b"7\r\ncontent\r\n"] * 3
+
+
+def test_coded_chunks_are_not_taken_as_they_are(loop: asyncio.AbstractEventLoop) -> None:
+    it = Rig(loop)
+    answer = it.ask()
+    it.hear(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-encoding: gzip\r\n\r\n")
+    parsed: list[bytes] = []
+    ended = answer.pump(parsed.append, lambda *_: True)
+    coded = gzip.compress(b"said")
+    it.hear(*[b"1\r\n%b\r\n" % coded[at : at + 1] for at in range(len(coded))], b"0\r\n\r\n")
+    it.loop.run_until_complete(ended)
+    assert b"".join(parsed) == b"said"
+
+
+def test_what_a_taker_of_chunks_raises_ends_the_pump_and_the_connection(loop: asyncio.AbstractEventLoop) -> None:
+    def take(chunk: bytes, start: int) -> bool:
+        raise KeyError(chunk[start:-2])
+
+    it = Rig(loop)
+    answer = it.ask()
+    it.hear(_CHUNKED)
+    ended = answer.pump(lambda _: None, take)
+    it.hear(b"3\r\none\r\n", b"3\r\ntwo\r\n")
+    with pytest.raises(KeyError, match="two"):
+        it.loop.run_until_complete(ended)
+    assert not it.wire.open
+
+
+def test_a_chunk_that_is_taken_is_a_sign_of_life(loop: asyncio.AbstractEventLoop) -> None:
+    it = Rig(loop)
+    answer = it.ask()
+    it.connection.wait(Timeouts(first_byte_s=1.0, idle_s=1.0), 0.0, float("inf"))
+    it.hear(_CHUNKED)
+    ended = answer.pump(lambda _: None, lambda *_: True)
+    it.hear(b"3\r\none\r\n")
+    for second in range(1, 4):
+        assert not it.connection.overdue(float(second))
+        it.hear(b"3\r\ntwo\r\n")
+    assert not it.connection.overdue(4.0)
+    assert it.connection.overdue(5.0)
+    ended.cancel()
+    it.loop.run_until_complete(asyncio.sleep(0))
+    it.hear(b"3\r\nend\r\n")
 
 
 @settings(max_examples=100)

@@ -16,15 +16,15 @@ _MOST = 16
 class Outbox:
     """Of one event loop. Keeps the order; nobody else may write to these transports, and whoever closes one flushes before."""
 
-    __slots__ = ("_soon", "_waiting")
+    __slots__ = ("_soon", "waiting")
 
     def __init__(self, soon: Soon | None = None) -> None:
         """`soon`: the loop's `call_soon`; None: of the loop that runs when something is first written."""
         self._soon = soon
-        self._waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
+        self.waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
 
     def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
-        waiting = self._waiting
+        waiting = self.waiting
         waiting.append((transport, data))
         count = len(waiting)
         if count == 1:
@@ -35,9 +35,9 @@ class Outbox:
             self.flush()
 
     def flush(self) -> None:
-        waiting = self._waiting
+        waiting = self.waiting
         if waiting:
-            self._waiting = []
+            self.waiting = []
             for transport, data in waiting:
                 if not transport.is_closing():
                     transport.write(data)

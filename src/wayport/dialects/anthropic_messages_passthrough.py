@@ -96,6 +96,9 @@ class MessagesPassthrough:
             return Glance.OPENING if empty else Glance.CONTENT
         return _GLANCES.get(name, Glance.OPENING)
 
+    def passes(self, data: bytes, start: int) -> bool:
+        return data.startswith(_DELTA, start)
+
     def usage_of(self, event: bytes, before: Usage | None) -> Usage | None:
         data = sse.parse(event).data
         if not data:

@@ -242,6 +242,12 @@ class Passthrough(Protocol):
 
     def glance(self, event: bytes) -> Glance: ...
 
+    def passes(self, data: bytes, start: int) -> bool:
+        """Whether the event that begins there is CONTENT, and `patch_event` leaves it as it is if the model keeps its name.
+        Cheap: it may say no of such an event, too. Behind the event may stand framing.
+        """
+        ...
+
     def usage_of(self, event: bytes, before: Usage | None) -> Usage | None:
         """The usage that a USAGE or TERMINAL event states, merged over what was known `before`."""
         ...

@@ -78,6 +78,9 @@ class GeminiPassthrough:
             return Glance.ERROR
         return Glance.USAGE if b'"usageMetadata"' in event else Glance.OPENING
 
+    def passes(self, data: bytes, start: int) -> bool:
+        return self.glance(data[start:]) is Glance.CONTENT
+
     def usage_of(self, event: bytes, before: Usage | None) -> Usage | None:
         return _usage(sse.parse(event).data, before)
 

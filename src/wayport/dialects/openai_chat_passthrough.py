@@ -133,6 +133,15 @@ class ChatPassthrough:
             return Glance.TERMINAL
         return _glance_again(event)
 
+    def passes(self, data: bytes, start: int) -> bool:
+        # `find` and not `in`, which takes twice as long.
+        at = data.find(b'"delta":{"content":"', start)
+        if at < 0 or data[at + 20] == _QUOTE:
+            at = data.find(b'"content":"', start)
+            if at < 0 or data[at + 11] == _QUOTE or data.find(b'"delta"', start) < 0:
+                return False
+        return data.find(b'"error"', start) < 0
+
     def usage_of(self, event: bytes, before: Usage | None) -> Usage | None:
         data = sse.parse(event).data
         if not data.startswith(b"{"):

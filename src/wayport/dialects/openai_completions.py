@@ -81,6 +81,15 @@ class CompletionsPassthrough(ChatPassthrough):
             return Glance.CONTENT
         return super().glance(event)
 
+    def passes(self, data: bytes, start: int) -> bool:
+        at = data.find(b'"text":"', start)
+        return (
+            at >= 0
+            and data[at + 8] != _QUOTE
+            and data.find(b'"choices":[{', start) >= 0
+            and data.find(b'"error"', start) < 0
+        )
+
 
 DIALECT = Dialect(
     name="openai_completions",

@@ -355,6 +355,9 @@ class EmbeddingsPassthrough:
     def glance(self, event: bytes) -> Glance:  # noqa: ARG002
         return Glance.CONTENT
 
+    def passes(self, data: bytes, start: int) -> bool:  # noqa: ARG002
+        return False
+
     def usage_of(self, event: bytes, before: Usage | None) -> Usage | None:  # noqa: ARG002
         return before
 

@@ -50,6 +50,7 @@ _GLANCES: Mapping[bytes, Glance] = {
     b"error": Glance.ERROR,
 }
 _LIFECYCLE = (b"response.created", b"response.queued", b"response.in_progress", b"response.failed")
+_TEXT = b"event: response.output_text.delta\n"
 _SEAL = re.compile(re.escape(PREFIX_BYTES))
 _WITH_RESPONSE = frozenset((*_LIFECYCLE, b"response.completed", b"response.incomplete", b"response.cancelled"))
 
@@ -96,6 +97,9 @@ class ResponsesPassthrough:
         if kind == b"response.output_item.added":
             return Glance.OPENING if _announces(event) else Glance.CONTENT
         return Glance.CONTENT if kind else Glance.OPENING
+
+    def passes(self, data: bytes, start: int) -> bool:
+        return data.startswith(_TEXT, start)
 
     def usage_of(self, event: bytes, before: Usage | None) -> Usage | None:
         usage = summary_usage(_summary(event))

@@ -255,7 +255,7 @@ class Attempt:
         self._keep_with(relay, call, prepared)
         try:
             try:
-                await answer.pump(relay.on_bytes)
+                await answer.pump(relay.on_bytes, relay.on_chunk)
             except (TransportFault, MalformedFrame, EventTooLarge) as error:
                 # What came after the dialect's terminal event, or did not, concerns nobody any more.
                 relay.on_fault(error.with_traceback(None).fault)

@@ -6,7 +6,7 @@ from wayport.dialects.anthropic_messages_framed import FramedEvents
 from wayport.dialects.neutral import DialectName
 from wayport.wire import sse
 from wayport.wire.eventstream import CONTENT_TYPE, Frames
-from wayport.wire.sse import Event, Splitter
+from wayport.wire.sse import Event
 
 FRAMED = CONTENT_TYPE.encode()
 
@@ -37,8 +37,8 @@ class FrameSplitter:
         return self._frames.rest()
 
 
-def splitter_of(content_type: bytes | None, dialect: DialectName) -> Splits:
-    """`dialect`: the upstream's; in Claude's own a frame wraps an event of it."""
+def splitter_of(content_type: bytes | None, dialect: DialectName) -> Splits | None:
+    """`dialect`: the upstream's; in Claude's own a frame wraps an event of it. None: text, cut by a `Splitter`."""
     if content_type is None or not content_type.startswith(FRAMED):
-        return Splitter()
+        return None
     return FrameSplitter(FramedEvents() if dialect == "anthropic_messages" else Frames())

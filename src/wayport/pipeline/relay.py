@@ -171,6 +171,13 @@ class StreamRelay:
     def on_bytes(self, data: bytes) -> None:
         raise NotImplementedError
 
+    @property
+    def on_chunk(self) -> Callable[[bytes, int], bool] | None:
+        """Takes a chunk that came alone, as it is on the wire; its content begins where is said. False: it is for
+        `on_bytes`. None: none is taken.
+        """
+        return None
+
     def on_end(self) -> None:
         """The body has ended as HTTP goes; whether the stream has, the dialect says."""
         raise NotImplementedError
@@ -204,7 +211,16 @@ class PassthroughRelay(StreamRelay):
         self._patch = dialect.passthrough.patch_event
         self._model = model
         self._keep_usage = keep_usage
-        self._splitter: Splits = splitter or Splitter()
+        self._text = text = Splitter()
+        self._splitter: Splits = splitter or text
+        self._passes = dialect.passthrough.passes
+        line = call.client.line() if model is None and splitter is None else None
+        self._line = line or call.client.write
+        self._in_chunks = line is not None
+        """events of content go on in the chunks in which they came"""
+        self._passed = b""
+        """the last chunk that went so"""
+        self._passed_bytes = 0
         self._first = b""
         self._tail: list[bytes] = []
         self._last = b""
@@ -213,12 +229,47 @@ class PassthroughRelay(StreamRelay):
         self._events = 0
         self._smallest = 1 << 30
 
+    @property
+    def on_chunk(self) -> Callable[[bytes, int], bool] | None:
+        return self._pass_on if self._in_chunks else None
+
+    def _pass_on(self, chunk: bytes, start: int) -> bool:
+        """Nearly all of a stream: one event of content, whole, in a chunk of its own."""
+        end = len(chunk) - 2
+        if (
+            not self.opened
+            or self.ended
+            or self._text.size
+            or self.client.gone
+            or chunk.find(b"\n\n", start) != end - 2
+            or chunk.find(b"\r", start) != end
+            or not self._passes(chunk, start)
+        ):
+            return False
+        self._passed = chunk
+        size = end - start
+        self._passed_bytes += size
+        self._events += 1
+        if size < self._smallest:  # noqa: PLR1730 (the call of a built-in, a million times)
+            self._smallest = size
+        self._line(chunk)
+        return True
+
+    def _recall(self) -> None:
+        """Accounts for what passed."""
+        if self._passed:
+            self._tail = [self._passed[self._passed.find(b"\n") + 1 : -2]]
+            self._passed = b""
+            self.call.content_bytes += self._passed_bytes
+            self.client.bytes_out += self._passed_bytes
+            self._passed_bytes = 0
+
     def on_bytes(self, data: bytes) -> None:
         if self.ended:
             return
+        self._recall()
         events = self._splitter.feed(data)
         if len(events) == 1 and self.opened and self._glance(events[0]) is _CONTENT:
-            # Nearly all of a stream.
             self.client.write(self._content(events[0]))
             return
         out: list[bytes] = []
@@ -272,6 +323,7 @@ class PassthroughRelay(StreamRelay):
 
     def _take_usage(self) -> None:
         call = self.call
+        self._recall()
         if self._usage is None and self._tail:
             # A client left in mid-stream: where usage is cumulative, the last event states it.
             self._usage = self._passthrough.usage_of(self._tail[-1], None)
@@ -315,6 +367,7 @@ class PassthroughRelay(StreamRelay):
     def on_end(self) -> None:
         if self.ended:
             return
+        self._recall()
         if _is_event(self._splitter.rest()):
             self.on_bytes(b"\n\n")
         if self.ended:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from wayport.wire.chunks import framed
+
 if TYPE_CHECKING:
     from wayport.pipeline.bodies import Kept
     from wayport.pipeline.straight import StraightCall
@@ -22,11 +24,6 @@ def _status_line(status: int) -> bytes:
 
 
 STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
-
-
-_HEADS = 1024
-_CHUNK_HEADS = [b"%x\r\n" % size for size in range(_HEADS)]
-"""of the chunks that a stream's events make: formatting one costs more than all the rest of its way out"""
 
 
 class Exchange(Struct, eq=False):
@@ -123,10 +120,14 @@ class Exchange(Struct, eq=False):
         if self.kept is not None:
             self.kept.add(data)
         if self.chunked:
-            size = len(data)
-            before = _CHUNK_HEADS[size] if size < _HEADS else b"%x\r\n" % size
-            data = b"".join((before, data, b"\r\n"))
+            data = framed(data)
         self.protocol.write(data)
+
+    def line(self) -> Callable[[bytes], None] | None:
+        """Takes one chunk of the answer at a time as it is, framed; whoever uses it tells `bytes_out` and minds `gone`. None:
+        this answer goes out in no chunks, or is kept.
+        """
+        return self.protocol.write_singly if self.chunked and self.kept is None else None
 
     def end(self, data: bytes = b"") -> None:
         """Last bytes of a started answer."""
@@ -137,7 +138,7 @@ class Exchange(Struct, eq=False):
         if self.kept is not None:
             self.kept.add(data)
         if self.chunked:
-            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+            data = framed(data) + b"0\r\n\r\n" if data else b"0\r\n\r\n"
         if data:
             self.protocol.write(data)
         self.protocol.exchange_done(self)

@@ -65,6 +65,9 @@ class Overheard:
     def write(self, data: bytes) -> None:
         self.answer += data
 
+    def line(self) -> None:
+        return None
+
     def end(self, data: bytes = b"") -> None:
         self.answer += data
 

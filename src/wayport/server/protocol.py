@@ -102,6 +102,7 @@ class GatewayProtocol(asyncio.Protocol):
         "_missing",
         "_now",
         "_opening",
+        "_outbox",
         "_parser",
         "_phase",
         "_post",
@@ -126,6 +127,7 @@ class GatewayProtocol(asyncio.Protocol):
         """given an exchange with its head and the status of a refusal, the body that says so"""
         self._limits = limits
         self.state = state
+        self._outbox = state.outbox
         self._post = state.outbox.write
         self.load = load
         self._loop = asyncio.get_running_loop()
@@ -203,6 +205,13 @@ class GatewayProtocol(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         self._post(self._transport, data)
+
+    def write_singly(self, data: bytes) -> None:
+        """As `write`, for what seldom has company."""
+        if self._outbox.waiting:
+            self._post(self._transport, data)
+        else:
+            self._transport.write(data)
 
     def abort(self) -> None:
         self.state.outbox.flush()

@@ -24,6 +24,7 @@ class Line(Protocol):
     """The connection, as far as an answer steers it."""
 
     take: Callable[[bytes], None]
+    take_chunk: Callable[[bytes, int], bool] | None
 
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -95,11 +96,16 @@ class Answer(Struct, eq=False):
         """A body that was read whole, to be read once more by whoever is next."""
         self._pieces = [body]
 
-    def pump(self, on_bytes: Callable[[bytes], None]) -> "asyncio.Future[None]":
+    def pump(
+        self, on_bytes: Callable[[bytes], None], on_chunk: Callable[[bytes, int], bool] | None = None
+    ) -> "asyncio.Future[None]":
         """Hands every piece of the body to `on_bytes`, straight from the socket; what has come already, at once.
 
         The future is done at the clean end and fails with `TransportFault` otherwise. What `on_bytes` raises fails it
         too and closes the connection; so does cancelling it.
+
+        `on_chunk` is offered each piece that is one whole chunk first, with its framing, and where its content begins. It
+        says whether it took it.
         """
         waiter: asyncio.Future[None] = self._loop.create_future()
         pieces = self._pieces
@@ -121,6 +127,7 @@ class Answer(Struct, eq=False):
         inflate = self.inflate
         if inflate is None:
             connection.take = on_bytes
+            connection.take_chunk = on_chunk
         else:
             inflate.into(on_bytes)
         if self._held:

@@ -38,7 +38,7 @@ class EventTooLarge(UpstreamFault):
 class Splitter:
     """Cuts a byte stream into raw events, each with its closing blank line, exactly as received."""
 
-    __slots__ = ("_buffer", "_max_bytes", "_more", "_searched", "_size")
+    __slots__ = ("_buffer", "_max_bytes", "_more", "_searched", "size")
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._buffer = b""
@@ -46,15 +46,16 @@ class Splitter:
         # Pieces after the buffer that cannot hold a line's end: joined once, so that a large event costs no more than
         # its bytes.
         self._more: list[bytes] = []
-        self._size = 0
+        self.size = 0
+        """how much came of an event that is not whole yet"""
         self._max_bytes = max_event_bytes
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that are complete now. Raises `EventTooLarge`."""
-        if self._size:
+        if self.size:
             if b"\n" not in data and b"\r" not in data and not self._buffer.endswith(b"\r"):
                 self._more.append(data)
-                self._count(self._size + len(data))
+                self._count(self.size + len(data))
                 return []
             buffer = self._joined() + data
         else:
@@ -65,7 +66,7 @@ class Splitter:
         at = buffer.find(b"\n\n", self._searched)
         if at >= 0 and at == len(buffer) - 2:
             self._buffer = b""
-            self._searched = self._size = 0
+            self._searched = self.size = 0
             return [buffer]
         events = []
         start = 0
@@ -93,7 +94,7 @@ class Splitter:
         return events
 
     def _count(self, size: int) -> None:
-        self._size = size
+        self.size = size
         if size > self._max_bytes:
             raise EventTooLarge(self._max_bytes)
 
