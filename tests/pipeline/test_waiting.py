@@ -13,6 +13,7 @@ from tests.fakes.upstream import Exchange, Upstream, json_answer
 from tests.pipeline.test_attempts_failures import WHOLE
 from tests.routing.places import Place, deployment, fault
 
+from wayport.access.principal import Budget, Holder, rates_of
 from wayport.core.clock import SystemClock
 from wayport.core.errors import RateLimited
 from wayport.routing.lines import Lines
@@ -59,6 +60,11 @@ def asking(wayport: Gateway, text: str, **more: Any) -> asyncio.Task[httpx.Respo
     return asyncio.ensure_future(wayport.ask(body))
 
 
+def asking_as(key: str, wayport: Gateway, text: str) -> asyncio.Task[httpx.Response]:
+    body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+    return asyncio.ensure_future(wayport.ask(body, headers={"authorization": f"Bearer {key}"}))
+
+
 async def until_waiting(wayport: Gateway, count: int) -> None:
     async with asyncio.timeout(10):
         while wayport.worker.routing.lines.count != count:
@@ -100,6 +106,58 @@ async def test_the_more_urgent_goes_first() -> None:
         opener.let(5)
         assert [(await call).status_code for call in calls] == [200] * 5
         assert opener.asked == ["first", "usual", "usual too", "soon", "late"]
+
+
+async def test_who_has_used_up_its_limits_takes_no_place() -> None:
+    async with door(queue="queue: {wait_s: 20, length: 2}") as (opener, wayport):
+        bound = Holder(scope="key", id="k", rates=rates_of(rpm=2))
+        key = wayport.keys.add("sk-limited-key-000001", holders=(bound,))
+        calls = [asking_as(key, wayport, "0")]
+        await until_asked(opener, 1)
+        calls.append(asking_as(key, wayport, "1"))
+        await until_waiting(wayport, 1)
+        refused = await asking_as(key, wayport, "2")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert "2 requests per minute of this key" in refused.text
+        assert wayport.worker.routing.lines.count == 1
+        # The place is there for somebody else.
+        calls.append(asking(wayport, "3"))
+        await until_waiting(wayport, 2)
+        opener.let(3)
+        assert [(await call).status_code for call in calls] == [200] * 3
+        assert opener.asked == list("013")
+
+
+@pytest.mark.parametrize("ends", ["in vain", "with its client", "well"])
+async def test_what_a_waiting_call_has_taken_of_its_limits_comes_back(ends: str) -> None:
+    priced = "max_parallel: 1, max_output_tokens: 100, prices: {input: 1, output: 1}"
+    queue = f"queue: {{wait_s: {0.05 if ends == 'in vain' else 20}}}"
+    async with door(queue=queue, deployment=priced) as (opener, wayport):
+        bound = Holder(
+            scope="key", id="k", max_parallel=2, rates=rates_of(tpm=100_000), budgets=(Budget(max_nano_usd=10**9),)
+        )
+        key = wayport.keys.add("sk-limited-key-000001", holders=(bound,))
+        first = asking(wayport, "0")
+        await until_asked(opener, 1)
+        waiting = asking_as(key, wayport, "1")
+        await until_waiting(wayport, 1)
+        gauges = list(wayport.worker.admission.gauges.all())
+        assert sum(gauge.busy for gauge in gauges if gauge.kind == "slots") == 1
+        match ends:
+            case "with its client":
+                waiting.cancel()
+            case "well":
+                opener.let(2)
+                assert (await waiting).status_code == 200
+            case _:
+                assert (await waiting).status_code == 429
+        await until_waiting(wayport, 0)
+        opener.let(2)
+        await first
+        await wayport.until_idle()
+        assert {gauge.kind: gauge.busy for gauge in gauges} == {"slots": 0, "tokens": 0, "money": 0}
+        used = {gauge.kind: gauge.held - gauge.free for gauge in gauges}
+        assert (used["tokens"] > 0, used["slots"]) == (ends == "well", 0)
 
 
 async def test_who_comes_does_not_go_before_those_who_wait() -> None:

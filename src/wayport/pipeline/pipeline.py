@@ -10,6 +10,7 @@ What is ordinary in every respect goes the same steps in one go (straight.py) an
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
@@ -150,12 +151,16 @@ class Pipeline:
             try:
                 first = plan.first(self._clock.steady_s())
             except RateLimited as refused:
-                first = await self._routing.lines.turn_of(plan, refused, self._clock, of=call.principal.key_hash)
+                first = await self._routing.lines.turn_of(
+                    plan,
+                    refused,
+                    self._clock,
+                    of=call.principal.key_hash,
+                    admit=partial(self._admission, call, call.principal, table),
+                )
                 call.upstream_wait_s += first.queued_s
-            if call.principal.holders or call.beside or self._admit.admission.binds_all:
-                pending = self._admit(call, table)
-                if pending is not None:
-                    await pending
+            if (pending := self._admission(call, call.principal, table)) is not None:
+                await pending
             await tries(call, first, admit=self._admit, attempt=self._attempt, routing=self._routing, clock=self._clock)
         except WayportError as error:
             self._refuse(call, error)
@@ -169,6 +174,12 @@ class Pipeline:
             if self._bodies is not None:
                 self._bodies.end(call)
             call.let_go()
+
+    def _admission(self, call: Call, principal: Principal, table: RoutingTable) -> Awaitable[None] | None:
+        """Takes of the limits and budgets that bind the call, once; returns what must be awaited for it."""
+        if call.reservation is None and (principal.holders or call.beside or self._admit.admission.binds_all):
+            return self._admit(call, table)
+        return None
 
     async def go_on(self, call: Call, sent: Sent, *, found: Found, table: RoutingTable, candidate: Candidate) -> None:
         """The rest of a call that was sent to `candidate` the straight way (straight.py)."""

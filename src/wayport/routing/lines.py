@@ -3,13 +3,13 @@ each model, and within it for each choice of its deployments (region, tags, a cl
 
 What must stay true: nobody is passed over but for a more urgent call; a wait ends, by its turn, by its time or with its
 client; who leaves, for whatever reason, lets the next one look. One key cannot keep a full line for itself: its last place
-goes to a key that has fewer.
+goes to a key that has fewer; who has used up its limits takes none.
 """
 
 import asyncio
 from bisect import insort
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from math import inf
 
@@ -57,14 +57,30 @@ class Lines:
         for line in self._lines.values():
             line[0].event.set()
 
-    async def turn_of(self, plan: Plan, refused: RateLimited, clock: Clock, *, of: str | None = None) -> Step:
+    async def turn_of(
+        self,
+        plan: Plan,
+        refused: RateLimited,
+        clock: Clock,
+        *,
+        of: str | None = None,
+        admit: Callable[[], Awaitable[None] | None] = lambda: None,
+    ) -> Step:
         """The first step of a call that was refused, when it is its turn. Raises the refusal that it comes to.
 
-        `of`: whose key asks.
+        `of`: whose key asks. `admit`: asked before it takes a place; it raises where the caller's limits are used up.
         """
         if refused.code != FULL or plan.patience_s <= 0:
             raise refused
         name, where, rules = plan.found.name, plan.line, plan.queue
+        if (
+            (line := self._lines.get(where)) is not None
+            and len(line) >= rules.length
+            and not _could_make_room(line, of)
+        ):
+            raise _no_room(name, len(line), refused)
+        if (pending := admit()) is not None:
+            await pending
         line = self._lines.get(where, [])
         if len(line) >= rules.length and not _made_room(line, of):
             raise _no_room(name, len(line), refused)
@@ -116,14 +132,17 @@ class Lines:
                     await place.event.wait()
 
 
+def _could_make_room(line: list[_Place], of: str | None) -> bool:
+    counts = Counter(place.of for place in line)
+    return bool(counts) and max(counts.values()) >= counts[of] + 2
+
+
 def _made_room(line: list[_Place], of: str | None) -> bool:
     """Whether a key that has most places could give up its last one to this key, and did."""
+    if not _could_make_room(line, of):
+        return False
     counts = Counter(place.of for place in line)
-    if not counts:
-        return False
     most = max(counts.values())
-    if most < counts[of] + 2:
-        return False
     number = next(n for n in range(len(line) - 1, -1, -1) if counts[line[n].of] == most)
     place = line.pop(number)
     place.lost = True
