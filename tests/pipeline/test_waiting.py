@@ -128,6 +128,35 @@ async def test_who_has_used_up_its_limits_takes_no_place() -> None:
         assert opener.asked == list("013")
 
 
+async def test_who_has_spent_its_budget_takes_no_place_and_others_reserve_at_their_turn() -> None:
+    priced = "max_parallel: 1, max_output_tokens: 100, prices: {input: 1000, output: 1000}"
+    async with door(deployment=priced) as (opener, wayport):
+        key = wayport.keys.add(
+            "sk-limited-key-000001", holders=(Holder(scope="key", id="k", budgets=(Budget(max_nano_usd=10**6),)),)
+        )
+        calls = [asking(wayport, "0")]
+        await until_asked(opener, 1)
+        # Not enough for the shortest answer.
+        refused = await asking_as(key, wayport, "1")
+        assert refused.status_code == 429, refused.text
+        assert wayport.worker.routing.lines.count == 0
+        rich = wayport.keys.add(
+            "sk-limited-key-000002", holders=(Holder(scope="key", id="r", budgets=(Budget(max_nano_usd=10**9),)),)
+        )
+        for number in (2, 3):
+            calls.append(asking_as(rich, wayport, str(number)))
+            await until_waiting(wayport, number - 1)
+        opener.let(1)
+        await until_asked(opener, 2)
+        (gauge,) = (g for g in wayport.worker.admission.gauges.all() if "key:r" in g.counter)
+        # The one that has gone, not the one that waits.
+        assert 10**8 < gauge.busy < 2 * 10**8
+        opener.let(2)
+        assert [(await call).status_code for call in calls] == [200] * 3
+        opened = [record for record in wayport.records if record.opened]
+        assert [bool(record.reserved_nano_usd) for record in opened] == [True, True]
+
+
 @pytest.mark.parametrize("ends", ["in vain", "with its client", "well"])
 async def test_what_a_waiting_call_has_taken_of_its_limits_comes_back(ends: str) -> None:
     priced = "max_parallel: 1, max_output_tokens: 100, prices: {input: 1, output: 1}"
@@ -142,7 +171,8 @@ async def test_what_a_waiting_call_has_taken_of_its_limits_comes_back(ends: str)
         waiting = asking_as(key, wayport, "1")
         await until_waiting(wayport, 1)
         gauges = list(wayport.worker.admission.gauges.all())
-        assert sum(gauge.busy for gauge in gauges if gauge.kind == "slots") == 1
+        # Money is for those who can go.
+        assert {gauge.kind: gauge.busy for gauge in gauges} == {"slots": 1, "tokens": 0, "money": 0}
         match ends:
             case "with its client":
                 waiting.cancel()

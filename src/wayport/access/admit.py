@@ -327,6 +327,17 @@ class Admission:
             gauge.touched = max(0, gauge.touched - 1)
 
     # ------------------------------------------------------------------------------------------------------- charge
+    def without_money(self, reservation: Reservation) -> None:
+        """Gives back what it has of budgets, and keeps the rest."""
+        account, reserved = reservation.account, reservation.nano_usd
+        for gauge in account.money:
+            gauge.busy -= reserved
+            gauge.free += reserved
+            if gauge.waiters:
+                gauge.wake()
+        reservation.nano_usd = 0
+        reservation.account = account._replace(money=(), windows=())
+
     def settle(self, reservation: Reservation, *, nano_usd: int, usage: Usage | None) -> None:
         """Gives back what the call did not use. Contains no await."""
         account = reservation.account

@@ -3,7 +3,7 @@
 Synchronous where the worker has leased enough; only to lease more, or to wait for money that others have reserved, it awaits.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
 import msgspec
@@ -91,19 +91,44 @@ class Admit:
     async def _find(self, call: Call, wanted: list[Who]) -> None:
         _join(call, await self._holders.find(wanted))
 
-    def __call__(self, call: Call, table: RoutingTable) -> Awaitable[None] | None:
-        """Reserves, or returns what must be awaited for it. Raises what `Admission.wait` raises."""
+    def __call__(self, call: Call, table: RoutingTable, *, in_line: bool = False) -> Awaitable[None] | None:
+        """Reserves, or returns what must be awaited for it. Raises what `Admission.wait` raises.
+
+        `in_line`: the call will wait for a place. Of budgets it takes nothing then, as long as they have something left.
+        """
         plan, principal = call.plan, call.principal
         assert plan is not None
         assert principal is not None
         found, others = plan.found, call.beside
         account = self.admission.account(principal, call.model_asked, found.names, others)
         amounts, bound = self._amounts(call, table, money=bool(account.money))
+        then = self._in_line if in_line else self._admitted
         taken = self.admission.take(account, amounts)
         if isinstance(taken, Reservation):
-            self._admitted(call, taken)
+            then(call, taken)
             return None
-        return self._wait(call, others, amounts, bound)
+        return self._wait(call, others, amounts, bound, then)
+
+    def _in_line(self, call: Call, taken: Reservation) -> None:
+        self.admission.without_money(taken)
+        call.reservation = taken
+
+    def at_turn(self, call: Call, table: RoutingTable) -> Awaitable[None] | None:
+        """Reserves what a call that has waited in line has not taken yet, as `__call__`."""
+        plan, principal = call.plan, call.principal
+        assert plan is not None
+        assert principal is not None
+        if not self.admission.account(principal, call.model_asked, plan.found.names, call.beside).money:
+            return None
+        amounts, bound = self._amounts(call, table, money=True)
+        return self._wait(call, call.beside, amounts, bound, self._joined)
+
+    def _joined(self, call: Call, more: Reservation) -> None:
+        taken: Reservation | None = call.reservation
+        assert taken is not None
+        taken.join(more)
+        if self._journal is not None:
+            self._open(call, self._packed(call, taken))
 
     def _amounts(self, call: Call, table: RoutingTable, *, money: bool) -> tuple[Amounts, Bound | None]:
         """What the call may use, and by what its cost is bounded."""
@@ -149,7 +174,14 @@ class Admit:
         standing.account, standing.turn = account, self.admission.gauges.turn
         return account
 
-    async def _wait(self, call: Call, others: tuple[Holder, ...], amounts: Amounts, bound: Bound | None) -> None:
+    async def _wait(
+        self,
+        call: Call,
+        others: tuple[Holder, ...],
+        amounts: Amounts,
+        bound: Bound | None,
+        then: Callable[[Call, Reservation], None],
+    ) -> None:
         plan, principal = call.plan, call.principal
         assert plan is not None
         assert principal is not None
@@ -160,9 +192,15 @@ class Admit:
             return None if bound is None else lower(call, bound, left_nano_usd, preferred=preferred)
 
         taken = await self.admission.wait(
-            principal, call.model_asked, plan.found.names, others=others, amounts=amounts, lower=smaller
+            principal,
+            call.model_asked,
+            plan.found.names,
+            others=others,
+            amounts=amounts,
+            lower=smaller,
+            beyond=None if call.reservation is None else call.reservation.account,
         )
-        self._admitted(call, taken)
+        then(call, taken)
 
     async def further(self, call: Call, names: tuple[str, ...]) -> None:
         """Reserves for a call that was admitted what binds the model of these names beside: a fallback, or what `auto`

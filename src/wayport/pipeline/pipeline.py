@@ -156,7 +156,7 @@ class Pipeline:
                     refused,
                     self._clock,
                     of=call.principal.key_hash,
-                    admit=partial(self._admission, call, call.principal, table),
+                    admit=partial(self._admission, call, call.principal, table, in_line=True),
                 )
                 call.upstream_wait_s += first.queued_s
             if (pending := self._admission(call, call.principal, table)) is not None:
@@ -175,10 +175,14 @@ class Pipeline:
                 self._bodies.end(call)
             call.let_go()
 
-    def _admission(self, call: Call, principal: Principal, table: RoutingTable) -> Awaitable[None] | None:
-        """Takes of the limits and budgets that bind the call, once; returns what must be awaited for it."""
-        if call.reservation is None and (principal.holders or call.beside or self._admit.admission.binds_all):
-            return self._admit(call, table)
+    def _admission(
+        self, call: Call, principal: Principal, table: RoutingTable, *, in_line: bool = False
+    ) -> Awaitable[None] | None:
+        """Takes of the limits and budgets that bind the call; returns what must be awaited for it."""
+        if call.reservation is not None:
+            return self._admit.at_turn(call, table)
+        if principal.holders or call.beside or self._admit.admission.binds_all:
+            return self._admit(call, table, in_line=in_line)
         return None
 
     async def go_on(self, call: Call, sent: Sent, *, found: Found, table: RoutingTable, candidate: Candidate) -> None:
