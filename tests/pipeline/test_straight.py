@@ -191,9 +191,17 @@ CASES = [
         ask={**ASK_CLAUDE, "model": "both"},
         path="/v1/messages",
     ),
+    Case("an end user", [OK], ask={**ASK, "user": "u1"}),
+    Case("tags and a session", [OK], headers={"x-wayport-tags": "a,b", "x-litellm-session-id": "s1"}),
+    Case("a trace", [OK], headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}),
+    Case(
+        "Claude Code's metadata",
+        [json_answer(CLAUDE)],
+        ask={**ASK_CLAUDE, "metadata": {"user_id": "user_1_account__session_2"}},
+        path="/v1/messages",
+    ),
+    Case("metadata that is none", [OK], ask={**ASK, "metadata": [1]}),
     # What is not ordinary:
-    Case("an end user", [OK], ask={**ASK, "user": "u1"}, straight=False),
-    Case("tags", [OK], headers={"x-wayport-tags": "a,b"}, straight=False),
     Case("wishes", [BUSY], ask={**ASK, "num_retries": 0, "disable_fallbacks": True}, straight=False),
     Case("an unknown model", [], ask={**ASK, "model": "nobody"}, straight=False),
     Case("an unknown key", [], headers={"authorization": "Bearer sk-nobody"}, straight=False),
@@ -349,7 +357,7 @@ TRANSLATED = [
     Case("a connection that was closed meanwhile", [close_without_answer(), SAID], ask=to_claude(seed=7, tools=TOOLS)),
     Case("no messages", [], ask={"model": "claude"}, straight=False),
     Case("messages that are none", [], ask=to_claude(messages=[{"role": "nobody", "content": "x"}]), straight=False),
-    Case("an end user", [SAID], ask=to_claude(user="u1"), straight=False),
+    Case("an end user", [SAID], ask=to_claude(user="u1")),
     Case("from Anthropic's format", [OK], ask=TO_GPT, path="/v1/messages"),
     Case(
         "from Anthropic's format, with a beta flag",
@@ -465,6 +473,28 @@ async def _outcomes(
 
 def _golden(dialect: str, name: str) -> list[Any]:
     return [json.loads(file.read_bytes()) for file in sorted((GOLDEN / dialect).glob(f"*/{name}"))]
+
+
+@pytest.mark.parametrize(
+    ("more", "headers", "ordinary"),
+    [
+        ({"user": "u1"}, {}, False),
+        ({"metadata": {"tags": ["red"]}}, {}, True),
+        ({}, {"x-wayport-tags": "red"}, True),
+        ({}, {"x-litellm-end-user-id": "u1"}, False),
+        ({}, {"x-litellm-session-id": "s1"}, True),
+    ],
+)
+async def test_whom_a_limit_may_bind_beside_the_key_is_looked_up_the_long_way(
+    more: dict[str, Any], headers: dict[str, str], *, ordinary: bool
+) -> None:
+    async with Upstream(OK) as upstream, gateway(_config(upstream)) as wayport:
+        wayport.keys.add(KEY, holders=(LIMITED,), asks=("end_user",))
+        authorized = {"authorization": f"Bearer {KEY}", **headers}
+        assert (await wayport.ask(ASK, headers=authorized)).status_code == 200
+        taken = _watched(wayport, straight=True)
+        assert (await wayport.ask({**ASK, **more}, headers=authorized)).status_code == 200
+        assert taken == [ordinary]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

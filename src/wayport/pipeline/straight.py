@@ -63,12 +63,10 @@ _NOTE = "straight"
 _NOTHING: Final[Sequence[str]] = ()
 _BETAS: Final = BETAS_HEADER.encode()
 
-_OF_INTEREST: Final = wishes.IN_BODY | attribution.IN_BODY | CREDENTIAL_NAMES | {cache_points.FIELD}
+_OF_INTEREST: Final = wishes.IN_BODY | CREDENTIAL_NAMES | {cache_points.FIELD}
 """fields that somebody on the long way looks at"""
 _AND_TOOLS: Final = _OF_INTEREST | {"tools"}
 """the same for targets that want back what led to their tool calls"""
-_OF_INTEREST_IN_HEAD: Final = wishes.IN_HEAD | attribution.IN_HEAD
-
 _text = msgspec.json.Decoder(str).decode
 _STREAMS: Final = {b"true": True, b"false": False, b"null": False}
 
@@ -139,6 +137,8 @@ class Caller(Struct, frozen=True, eq=False, gc=False):
     dialect: Dialect
     name: str
     """who it says to be, for the authenticator"""
+    attributed: bool
+    """it says where the call comes from"""
     ways: dict[bytes, Way]
     """by the model as it stands in the body"""
 
@@ -256,6 +256,12 @@ class Straight:
             dropped=[*dropped],
             timeouts=timeouts,
         )
+        if caller.attributed or not attribution.IN_BODY.isdisjoint(fields):
+            attribution.attribute(call)
+            asks = principal.asks
+            if asks and (("end_user" in asks and call.end_user) or ("tag" in asks and call.tags)):
+                # Whether they have limits is not known here.
+                return False
         head = way.head
         prepared = None
         if passthrough is None:
@@ -314,12 +320,12 @@ class Straight:
         """None: calls with such a head are not ordinary."""
         path = client.path
         dialect = self._paths.get(path)
-        if dialect is None or not _OF_INTEREST_IN_HEAD.isdisjoint(client.headers):
+        if dialect is None or not wishes.IN_HEAD.isdisjoint(client.headers):
             return None
         name = self._named(client.header)
         if name is None:
             return None
-        caller = Caller(path, dialect, name, {})
+        caller = Caller(path, dialect, name, not attribution.IN_HEAD.isdisjoint(client.headers), {})
         if client.notes is not None:
             client.notes[_NOTE] = caller
         return caller
