@@ -44,6 +44,8 @@ from wayport.dialects.tool_names import ToolNames
 
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
+_SYSTEM = frozenset({"system", "developer"})
+
 MAX_MARKERS = 4
 """cache breakpoints in one request (API reference, prompt caching)"""
 
@@ -66,6 +68,31 @@ def write_messages(draft: Draft, names: ToolNames) -> Written:
         if isinstance(before, str):
             before = [{"type": "text", "text": before}] if before else []
         written.system = [*(before or []), *told]
+    return written
+
+
+def write_plain(draft: Draft) -> Written | None:
+    """A conversation of another dialect that is texts in turn and nothing else, as most are; None for every other one."""
+    if draft.own or draft.system:
+        return None
+    written, turn = Written(), "user"
+    for message in draft.request.messages:
+        parts = message.parts
+        if len(parts) != 1 or type(part := parts[0]) is not Text or part.cache is not None:
+            return None
+        text, role = part.text, message.role
+        if not text or text.isspace():
+            return None
+        if role == turn:
+            written.messages.append({"role": role, "content": text})
+            turn = "assistant" if role == "user" else "user"
+        elif role in _SYSTEM and not written.messages and written.system is None:
+            written.system = text
+        else:
+            return None
+    if turn == "user":
+        return None
+    draft.plain = True
     return written
 
 

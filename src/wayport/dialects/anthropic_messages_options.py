@@ -4,6 +4,8 @@ A request of this same dialect keeps its words; one of another dialect is fitted
 out or lowered is named in the client's words.
 """
 
+from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Raw, Struct, field
@@ -13,7 +15,7 @@ from wayport.dialects.anthropic_messages_answer import answer_tool
 from wayport.dialects.anthropic_messages_fields import EMPTY_LIST, NAME, NULL, Block
 from wayport.dialects.anthropic_messages_schema import strict_schema
 from wayport.dialects.dialect import Profile
-from wayport.dialects.neutral import OutputFormat, ReasoningAsk, Request
+from wayport.dialects.neutral import OutputFormat, ReasoningAsk, Request, Sampling
 from wayport.dialects.words import word
 from wayport.wire import anthropic_messages as wire
 
@@ -43,6 +45,8 @@ class Draft(Struct, kw_only=True):
 
     request: Request
     profile: Profile
+    own: bool = False
+    """the request came in this dialect"""
     body: Block = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     lowered: list[str] = field(default_factory=list)
@@ -50,10 +54,8 @@ class Draft(Struct, kw_only=True):
     """sentences that the target has to be told for want of a parameter"""
     answer: tuple[str, Raw] | None = None
     """name and schema of the tool that takes a JSON answer"""
-
-    @property
-    def own(self) -> bool:
-        return self.request.dialect == NAME
+    plain: bool = False
+    """its messages are texts and nothing else: no tool was called, nothing is marked for the cache"""
 
     def drop(self, name: str) -> None:
         name = word(self.request.dialect, name)
@@ -108,6 +110,8 @@ def _fit_sampling(draft: Draft) -> None:
         body["stop_sequences"] = kept
         if not kept:
             del body["stop_sequences"]
+    if _lacking(sampling) == _NOTHING_LACKING:
+        return
     lacking = {
         "n": sampling.n is not None and sampling.n > 1,
         "seed": sampling.seed is not None,
@@ -123,16 +127,19 @@ def _fit_sampling(draft: Draft) -> None:
             draft.drop(name)
 
 
+_lacking = attrgetter(
+    "n", "seed", "min_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs"
+)
+_NOTHING_LACKING = _lacking(Sampling())
+
+
 # ---------------------------------------------------------------------------------------------------------- thinking
-def write_thinking(draft: Draft, *, forced: bool, mid_tools: bool) -> None:
+def write_thinking(draft: Draft, ask: ReasoningAsk, *, forced: bool, mid_tools: bool) -> None:
     """`thinking` and `output_config.effort`.
 
     `forced`: a tool must be called; `mid_tools`: the last assistant turn called tools and shows no thought of Anthropic's,
     without which a budget is refused.
     """
-    ask = draft.request.reasoning
-    if ask is None:
-        return
     if draft.own:
         _own_thinking(draft, ask)
     else:
@@ -264,10 +271,7 @@ def _output_config(draft: Draft) -> Block:
     return config
 
 
-def write_output(draft: Draft) -> None:
-    output = draft.request.output
-    if output is None:
-        return
+def write_output(draft: Draft, output: OutputFormat) -> None:
     if draft.own:
         _own_output(draft, output)
         return
@@ -315,6 +319,22 @@ def write_rest(draft: Draft) -> None:
     if draft.own:
         _own_extras(draft)
         return
+    if _rest(request) != _NO_REST:
+        _drop_rest(draft, request)
+    for message in request.messages:
+        if message.name:
+            draft.drop("messages.name")
+            break
+    for name, value in request.extras.items():
+        if value not in _SAYS_NOTHING:
+            draft.drop(name)
+
+
+_rest = attrgetter("modalities", "audio", "verbosity", "prediction", "cache_key", "cache_retention")
+_NO_REST = _rest(Request(dialect=NAME, model="", messages=[]))
+
+
+def _drop_rest(draft: Draft, request: Request) -> None:
     lacking = {
         "modalities": bool(request.modalities) and request.modalities != ["text"],
         "audio": request.audio is not None,
@@ -322,13 +342,9 @@ def write_rest(draft: Draft) -> None:
         "prediction": request.prediction is not None,
         "prompt_cache_key": request.cache_key is not None,
         "prompt_cache_retention": request.cache_retention is not None,
-        "messages.name": any(message.name for message in request.messages),
     }
     for name, asked in lacking.items():
         if asked:
-            draft.drop(name)
-    for name, value in request.extras.items():
-        if value not in _SAYS_NOTHING:
             draft.drop(name)
 
 
@@ -357,16 +373,21 @@ def _own_extras(draft: Draft) -> None:
 def fit_target(draft: Draft) -> None:
     """What the profile says of top-level fields: those refused here, exclusive, renamed or always wanted."""
     profile = draft.profile
-    refused = profile.unsupported | (profile.unsupported_reasoning if _is_thinking(draft) else frozenset())
-    _drop_refused(draft, refused)
-    given = [name for name in profile.exclusive if name in draft.body]
-    for name in given[1:]:
-        del draft.body[name]
-        draft.drop(_CLIENT_WORDS.get(name, name))
+    refused = profile.unsupported
+    if profile.unsupported_reasoning and _is_thinking(draft):
+        refused |= profile.unsupported_reasoning
+    if refused:
+        _drop_refused(draft, refused)
+    if profile.exclusive:
+        given = [name for name in profile.exclusive if name in draft.body]
+        for name in given[1:]:
+            del draft.body[name]
+            draft.drop(_CLIENT_WORDS.get(name, name))
     for name, here in profile.renames.items():
         if name in draft.body:
             draft.body[here] = draft.body.pop(name)
-    draft.body.update(profile.constants)
+    if profile.constants:
+        draft.body.update(profile.constants)
     if not profile.model_in_body:
         del draft.body["model"]
 
@@ -378,20 +399,30 @@ def _is_thinking(draft: Draft) -> bool:
 
 def _drop_refused(draft: Draft, refused: frozenset[str]) -> None:
     """Takes out top-level names, or names one step deep (`output_config.effort`)."""
-    for name in sorted(refused):
-        outer, _, inner = name.partition(".")
-        if not inner:
-            if outer in NEVER_REFUSED:
+    body, by_field = draft.body, _by_field(refused)
+    for outer in sorted(by_field.keys() & body.keys()):
+        for inner in by_field[outer]:
+            name = f"{outer}.{inner}" if inner else outer
+            if not inner:
+                # Where `stream` is refused the path says it: nothing is lost.
+                if body.pop(outer, None) is not None and outer != "stream":
+                    draft.drop(_CLIENT_WORDS.get(name, name))
                 continue
-            # Where `stream` is refused the path says it: nothing is lost.
-            if draft.body.pop(outer, None) is not None and outer != "stream":
-                draft.drop(_CLIENT_WORDS.get(outer, outer))
-            continue
-        holder = draft.body.get(outer)
-        if isinstance(holder, dict) and holder.pop(inner, None) is not None:
-            draft.drop(_CLIENT_WORDS.get(name, name))
-            if not holder:
-                del draft.body[outer]
+            holder = body.get(outer)
+            if isinstance(holder, dict) and holder.pop(inner, None) is not None:
+                draft.drop(_CLIENT_WORDS.get(name, name))
+                if not holder:
+                    del body[outer]
+
+
+@lru_cache(1024)
+def _by_field(refused: frozenset[str]) -> dict[str, list[str]]:
+    """By top-level field what is refused of it; `""`: all of it."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(refused - NEVER_REFUSED):
+        outer, _, inner = name.partition(".")
+        found.setdefault(outer, []).append(inner)
+    return found
 
 
 # Fields of this dialect whose wish another dialect states under a name of its own (OpenAI chat's, see words.py).

@@ -194,6 +194,26 @@ def decode_content(content: Raw) -> tuple[list[Part], bool]:
     return parts, False
 
 
+def plain_parts(blocks: list[wire.TextBlock | wire.ThinkingBlock | wire.ToolUseBlock]) -> list[Part]:
+    """The parts of an answer that holds nothing else. As `decode_content` reads them, and raises."""
+    if len(blocks) == 1 and type(only := blocks[0]) is wire.TextBlock:
+        return [Text(text=only.text)]
+    return [_plain_part(block) for block in blocks]
+
+
+def _plain_part(block: wire.TextBlock | wire.ThinkingBlock | wire.ToolUseBlock) -> Part:
+    match block:
+        case wire.TextBlock():
+            return Text(text=block.text)
+        case wire.ThinkingBlock():
+            return Reasoning(text=block.thinking, signature=block.signature or None, issuer=ISSUER)
+        case wire.ToolUseBlock():
+            arguments = bytes(block.input).decode()
+            if arguments[:1] != "{":
+                raise ValueError("input: must be an object")
+            return ToolCall(id=id_from_wire(block.id), name=block.name, arguments=arguments)
+
+
 # ------------------------------------------------------------------------------------------------------ parts to blocks
 def text_block(part: Text, *, own: bool) -> Block:
     block: Block = {"type": "text", "text": part.text}

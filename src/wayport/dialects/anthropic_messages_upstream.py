@@ -7,7 +7,7 @@ from wayport.dialects.anthropic_messages_answer import shown
 from wayport.dialects.anthropic_messages_decoder import MESSAGE_FIELDS, Decoder
 from wayport.dialects.anthropic_messages_errors import decode_error
 from wayport.dialects.anthropic_messages_fields import NAME, NULL, Block, optional_text
-from wayport.dialects.anthropic_messages_messages import limit_markers, write_messages
+from wayport.dialects.anthropic_messages_messages import limit_markers, write_messages, write_plain
 from wayport.dialects.anthropic_messages_options import (
     Draft,
     fit_target,
@@ -17,11 +17,11 @@ from wayport.dialects.anthropic_messages_options import (
     write_sampling,
     write_thinking,
 )
-from wayport.dialects.anthropic_messages_parts import decode_content
+from wayport.dialects.anthropic_messages_parts import decode_content, plain_parts
 from wayport.dialects.anthropic_messages_tools import encode_choice, encode_tools, fit_name
-from wayport.dialects.anthropic_messages_usage import finish_of, merge, tier_of
+from wayport.dialects.anthropic_messages_usage import STOP_REASONS, merge, tier_of
 from wayport.dialects.dialect import Encoded, Headers, Profile, StreamDecoder, takes_beta
-from wayport.dialects.neutral import Choice, DialectName, Request, Response, ToolCall
+from wayport.dialects.neutral import Choice, DialectName, Part, Request, Response, ToolCall
 from wayport.dialects.tool_names import ToolNames
 from wayport.wire import anthropic_messages as wire
 
@@ -34,7 +34,7 @@ class Upstream:
     def encode_request(self, request: Request, profile: Profile) -> Encoded:
         draft, names = draft_request(request, profile)
         headers = {}
-        if betas := _betas(draft):
+        if request.betas and (betas := _betas(draft)):
             if profile.betas_in_body:
                 draft.body["anthropic_beta"] = betas
             else:
@@ -59,22 +59,26 @@ class Upstream:
 
 def draft_request(request: Request, profile: Profile) -> tuple[Draft, ToolNames]:
     """The body as a dict, and the tool names that had to change."""
-    draft = Draft(request=request, profile=profile)
+    draft = Draft(request=request, profile=profile, own=request.dialect == NAME)
     names = ToolNames(fit_name)
     body = draft.body
     body["model"] = request.model
     write_limits(draft)
-    write_output(draft)
-    written = write_messages(draft, names)
+    if request.output is not None:
+        write_output(draft, request.output)
+    written = write_plain(draft) or write_messages(draft, names)
     if written.system is not None:
         body["system"] = written.system
     body["messages"] = written.messages
-    forced = _write_tools(draft, names)
+    bare = draft.plain and not request.tools and draft.answer is None
+    forced = not bare and _write_tools(draft, names)
     write_sampling(draft)
-    write_thinking(draft, forced=forced, mid_tools=written.mid_tools)
+    if request.reasoning is not None:
+        write_thinking(draft, request.reasoning, forced=forced, mid_tools=written.mid_tools)
     write_rest(draft)
     fit_target(draft)
-    limit_markers(draft)
+    if not bare:
+        limit_markers(draft)
     return draft, names
 
 
@@ -116,31 +120,50 @@ def _betas(draft: Draft) -> list[str]:
 
 # ---------------------------------------------------------------------------------------------------------- responses
 def decode_response(body: bytes) -> Response:
+    try:
+        given = wire.decode_plain_message(body)
+    except (ValueError, RecursionError):
+        return _decode_any(body)
+    return _response(
+        given.id, given.model, plain_parts(given.content), given.stop_reason, given.stop_sequence, usage_raw=given.usage
+    )
+
+
+def _decode_any(body: bytes) -> Response:
+    """A message with fields or blocks that are read one by one, or none at all."""
     fields = wire.decode_fields(body)
     if fields.get("type", _MESSAGE) != _MESSAGE or "content" not in fields:
         raise ValueError("not a message of the Messages API")
     content = fields["content"]
     parts = decode_content(content)[0] if content != NULL else []
-    finish_raw = optional_text(fields, "stop_reason")
+    finish_raw, stop_sequence = optional_text(fields, "stop_reason"), optional_text(fields, "stop_sequence")
+    response_id, model = optional_text(fields, "id"), optional_text(fields, "model")
+    response = _response(response_id, model, parts, finish_raw, stop_sequence, usage_raw=fields.get("usage", NULL))
+    response.extras = {name: value for name, value in fields.items() if name not in MESSAGE_FIELDS}
+    return response
+
+
+def _response(
+    response_id: str | None,
+    model: str | None,
+    parts: list[Part],
+    finish_raw: str | None,
+    stop_sequence: str | None,
+    *,
+    usage_raw: Raw,
+) -> Response:
     parts, answered = shown(parts)
-    finish = finish_of(finish_raw) if finish_raw is not None else None
+    finish = STOP_REASONS.get(finish_raw, "stop") if finish_raw is not None else None
     if answered and finish == "tool_calls" and not any(isinstance(part, ToolCall) for part in parts):
         finish, finish_raw = "stop", "end_turn"
-    choice = Choice(
-        parts=parts, finish=finish, finish_raw=finish_raw, stop_sequence=optional_text(fields, "stop_sequence")
-    )
-    usage_raw = fields.get("usage", NULL)
-    stated = wire.decode_usage(usage_raw) if usage_raw != NULL else None
-    return Response(
-        dialect=NAME,
-        id=optional_text(fields, "id") or "",
-        model=optional_text(fields, "model") or "",
-        choices=[choice],
-        usage=merge(None, stated) if stated is not None else None,
-        usage_raw=usage_raw if stated is not None else None,
-        service_tier=tier_of(stated) if stated is not None else None,
-        extras={name: value for name, value in fields.items() if name not in MESSAGE_FIELDS},
-    )
+    choice = Choice(parts=parts, finish=finish, finish_raw=finish_raw, stop_sequence=stop_sequence)
+    response = Response(dialect=NAME, id=response_id or "", model=model or "", choices=[choice])
+    if usage_raw != NULL:
+        stated = wire.decode_usage(usage_raw)
+        response.usage = merge(None, stated)
+        response.usage_raw = usage_raw
+        response.service_tier = tier_of(stated)
+    return response
 
 
 _MESSAGE = Raw(b'"message"')

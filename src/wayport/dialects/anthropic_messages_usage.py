@@ -58,8 +58,30 @@ def tier_of(usage: wire.Usage) -> str | None:
     return _NEUTRAL_TIERS.get(usage.service_tier, usage.service_tier) if usage.service_tier is not None else None
 
 
+_NOTHING_WRITTEN = (None, wire.CacheCreation(ephemeral_5m_input_tokens=0, ephemeral_1h_input_tokens=0))
+
+
+def _plain(stated: wire.Usage) -> Usage:
+    """Of a whole answer for which nothing was written to the cache."""
+    read, thought = stated.cache_read_input_tokens or 0, stated.output_tokens_details
+    return Usage(
+        input_tokens=(stated.input_tokens or 0) + read,
+        output_tokens=stated.output_tokens or 0,
+        cache_read_tokens=read,
+        reasoning_tokens=0 if thought is None else thought.thinking_tokens or 0,
+    )
+
+
 def merge(before: Usage | None, stated: wire.Usage) -> Usage:
     """The normalised usage after a statement. What it leaves out stands as it was before (`message_start`)."""
+    if (
+        before is None
+        and not stated.cache_creation_input_tokens
+        and stated.cache_creation in _NOTHING_WRITTEN
+        and stated.server_tool_use is None
+        and stated.iterations is None
+    ):
+        return _plain(stated)
     old = before if before is not None else Usage()
     # Counts are cumulative: a nought after a figure is a provider with nothing to say, not a correction. Whoever lists
     # iterations says everything (and `before` may hold what is added from them below).

@@ -31,6 +31,7 @@ from wayport.dialects.openai_chat_tools import (
     signature_in,
 )
 from wayport.dialects.openai_read import Object, is_empty, is_null
+from wayport.wire.openai_chat import plain_message_decoder
 from wayport.wire.patch import Fields
 
 _ROLES: dict[str, Role] = {
@@ -83,7 +84,7 @@ class _Messages:
         items = read.items(raw, "messages")
         if not items:
             raise BadRequest("`messages` is empty: at least one message is needed.", param="messages")
-        return [self._read_one(item, f"messages[{number}]") for number, item in enumerate(items)]
+        return [_plain(item) or self._read_one(item, f"messages[{number}]") for number, item in enumerate(items)]
 
     def _read_one(self, raw: Raw, path: str) -> Message:
         given = read.fields(raw, path)
@@ -181,6 +182,17 @@ class _Messages:
         mark_message(given, message.parts, path)
         message.extras = given or None
         return message
+
+
+def _plain(raw: Raw) -> Message | None:
+    """A message that is a role and a text, read in one go; None for every other one, and for what is wrong."""
+    try:
+        given = plain_message_decoder.decode(raw)
+    except (ValueError, RecursionError):
+        return None
+    if given.role == "assistant" and not given.content:
+        return None
+    return Message(role=given.role, parts=[Text(text=given.content)], plain=True)
 
 
 def _content(raw: Raw, path: str) -> tuple[bool, list[Part]]:

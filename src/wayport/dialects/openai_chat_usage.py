@@ -134,12 +134,13 @@ def _cost(given: UsageObject) -> int | None:
 
 def write_usage(usage: Usage) -> dict[str, object]:
     """Usage of another dialect in OpenAI's shape, with LiteLLM's names for the cache beside it."""
+    read, minutes, hour = usage.cache_read_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens
     prompt_details: dict[str, int] = {
-        "cached_tokens": usage.cache_read_tokens,
+        "cached_tokens": read,
         "audio_tokens": usage.audio_input_tokens,
     }
-    if usage.cache_write_tokens:
-        prompt_details["cache_write_tokens"] = usage.cache_write_tokens
+    if minutes or hour:
+        prompt_details["cache_write_tokens"] = minutes + hour
     if usage.image_input_tokens:
         prompt_details["image_tokens"] = usage.image_input_tokens
     if usage.video_input_tokens:
@@ -159,13 +160,13 @@ def write_usage(usage: Usage) -> dict[str, object]:
         "prompt_tokens_details": prompt_details,
         "completion_tokens_details": completion_details,
     }
-    if usage.cache_read_tokens or usage.cache_write_tokens:
-        written["cache_read_input_tokens"] = usage.cache_read_tokens
-        written["cache_creation_input_tokens"] = usage.cache_write_tokens
-    if usage.cache_write_1h_tokens:
+    if read or minutes or hour:
+        written["cache_read_input_tokens"] = read
+        written["cache_creation_input_tokens"] = minutes + hour
+    if hour:
         written["cache_creation"] = {
-            "ephemeral_5m_input_tokens": usage.cache_write_5m_tokens,
-            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
+            "ephemeral_5m_input_tokens": minutes,
+            "ephemeral_1h_input_tokens": hour,
         }
     if usage.web_search_requests or usage.web_fetch_requests or usage.code_execution_requests:
         written["server_tool_use"] = {

@@ -208,6 +208,15 @@ def encode_response(response: Response, request: Request | None) -> bytes:
 
 
 def _write_choice(choice: Choice, request: Request | None, *, own: bool) -> Written:
+    if not own and (text := _only_text(choice)) is not None:
+        return {
+            "index": choice.index,
+            "message": {"role": "assistant", "content": text, "refusal": None},
+            "finish_reason": write_finish(
+                choice.finish, None, own=False, older=choice.finish == "tool_calls" and wants_function_call(request)
+            ),
+            "logprobs": None,
+        }
     older = not own and wants_function_call(request)
     written: Written = {
         "index": choice.index,
@@ -229,6 +238,14 @@ def _write_choice(choice: Choice, request: Request | None, *, own: bool) -> Writ
     for name, raw in extras.items():
         written.setdefault(name, raw)
     return written
+
+
+def _only_text(choice: Choice) -> str | None:
+    """The text that is all that a choice of another dialect holds."""
+    parts = choice.parts
+    if len(parts) != 1 or type(part := parts[0]) is not Text or part.citations or part.signature is not None:
+        return None
+    return part.text if choice.logprobs is None and choice.refusal_logprobs is None else None
 
 
 def _write_message(choice: Choice, custom: frozenset[str], *, own: bool, older: bool) -> Written:

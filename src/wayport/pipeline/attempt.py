@@ -515,7 +515,8 @@ def _told(call: Call, prepared: Prepared, response: Response, thoughts: ThoughtM
         response.id = answer_id(call) or response.id
     if prepared.watched and prepared.request is not None:
         FreshIds(prepared.request, salt=call.id).response(response)
-    response = prepared.tools.restore_response(response)
+    if prepared.tools:
+        response = prepared.tools.restore_response(response)
     if thoughts is not None and call.principal is not None:
         for choice in response.choices:
             thoughts.remember(tenant_of(call.principal), choice.parts)

@@ -183,15 +183,15 @@ class Preparation:
         assert half is not None
         assert given is not None
         encoded = half.encode_request(request, deployment.profile)
-        dropped = [*tools.dropped, *encoded.dropped]
-        if dropped:
-            _report(call, deployment, dropped)
-        call.dropped += encoded.lowered
+        if tools.dropped or encoded.dropped:
+            _report(call, deployment, [*tools.dropped, *encoded.dropped])
+        if encoded.lowered:
+            call.dropped += encoded.lowered
         return Prepared(
             body=encoded.body,
             upstream=upstream,
             operation=operation,
-            lines=b"".join(b"%b: %b\r\n" % (n.encode(), v.encode()) for n, v in encoded.headers.items()),
+            lines=_lines(encoded.headers) if encoded.headers else b"",
             translated=True,
             tools=tools.renamed(encoded.tool_names) if encoded.tool_names else tools,
             request=given,
@@ -212,9 +212,10 @@ class Preparation:
         request = half.decode_request(fields, Headers(call))
         if params and call.dialect.name not in _OPENAIS_NAMES:
             request = under(request, params, self._dialects["openai_chat"])
-        points = cache_points.points_of({**params, **call.fields})
-        if points:
-            request = cache_points.inject(request, points)
+        if cache_points.FIELD in call.fields or cache_points.FIELD in params:
+            points = cache_points.points_of({**params, **call.fields})
+            if points:
+                request = cache_points.inject(request, points)
         if request.tools and self._thoughts and call.principal is not None:
             call.thoughts_back = self._thoughts.restore(tenant_of(call.principal), request)
         request.stream = call.stream
@@ -285,6 +286,10 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return 0
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in headers.items())
 
 
 def _must_fetch(call: Call, profile: Profile) -> bool:

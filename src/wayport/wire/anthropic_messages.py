@@ -3,6 +3,8 @@
 Source: the Messages API reference and the official Python SDK 2.10 (stable and beta types), November 2026.
 """
 
+from typing import Literal
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -50,6 +52,35 @@ class Usage(Struct, kw_only=True, frozen=True):
     server_tool_use: ServerToolUse | None = None
     iterations: list[Iteration] | None = None
     service_tier: str | None = None
+
+
+# ---------------------------------------------------------------------------------------------------------- whole
+class TextBlock(Struct, frozen=True, tag="text", forbid_unknown_fields=True, gc=False):
+    text: str
+
+
+class ThinkingBlock(Struct, frozen=True, tag="thinking", forbid_unknown_fields=True, gc=False):
+    thinking: str
+    signature: str = ""
+
+
+class ToolUseBlock(Struct, frozen=True, tag="tool_use", forbid_unknown_fields=True, gc=False):
+    id: str
+    name: str
+    input: Raw
+
+
+class PlainMessage(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A whole answer in which nothing stands that is not known, as in most."""
+
+    type: Literal["message"] = "message"
+    id: str | None = None
+    role: str | None = None
+    model: str | None = None
+    content: list[TextBlock | ThinkingBlock | ToolUseBlock]
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: Raw = Raw(b"null")
 
 
 # --------------------------------------------------------------------------------------------------------- stream
@@ -119,6 +150,7 @@ decode_strings = msgspec.json.Decoder(list[str]).decode
 decode_int = msgspec.json.Decoder(int).decode
 decode_number = msgspec.json.Decoder(int | float).decode
 decode_bool = msgspec.json.Decoder(bool).decode
+decode_plain_message = msgspec.json.Decoder(PlainMessage).decode
 decode_usage = msgspec.json.Decoder(Usage).decode
 decode_event = msgspec.json.Decoder(StreamEvent).decode
 decode_delta = msgspec.json.Decoder(BlockDelta).decode

@@ -4,13 +4,20 @@ Requests and messages are read field by field (`dict[str, Raw]`), so that unknow
 for what is read on the way through without keeping the rest.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 Count = int | float | None
 """Some servers write counts as floats, or null for none"""
+
+
+class PlainMessage(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A message that says a text and nothing else, as most do."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str
 
 
 class PromptDetails(Struct, kw_only=True, frozen=True):
@@ -126,6 +133,7 @@ class MessageGlimpse(Struct, kw_only=True, frozen=True):
 
 
 messages_glimpse_decoder: Final = msgspec.json.Decoder(list[MessageGlimpse])
+plain_message_decoder: Final = msgspec.json.Decoder(PlainMessage)
 usage_decoder: Final = msgspec.json.Decoder(UsageObject)
 glimpse_decoder: Final = msgspec.json.Decoder(AnswerGlimpse)
 loose_glimpse_decoder: Final = msgspec.json.Decoder(LooseGlimpse)

@@ -1,0 +1,111 @@
+"""What is plain is read and written in one go, and comes to the same as when every field of it is looked at."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.dialects import laws
+
+from wayport.dialects.anthropic_messages import DIALECT as ANTHROPIC
+from wayport.dialects.anthropic_messages_usage import merge
+from wayport.dialects.dialect import Profile
+from wayport.dialects.neutral import Message, Request, Response, Text
+from wayport.dialects.openai_chat import DIALECT as OPENAI
+from wayport.wire import anthropic_messages as wire
+from wayport.wire import patch
+
+NEW = "x_unknown"
+"""a field that nobody knows: whatever holds it is read field by field"""
+TEXTS = st.sampled_from(["Hello", " Hello ", "", " ", "\n", "Ünïcödé \u2603", '"quoted"\\'])
+ROLES = st.sampled_from(["system", "developer", "user", "assistant"])
+CONVERSATIONS = st.lists(st.tuples(ROLES, TEXTS), min_size=1, max_size=6)
+COUNTS = st.none() | st.integers(0, 3)
+
+
+def read(messages: list[dict[str, Any]]) -> Request:
+    assert OPENAI.client is not None
+    return OPENAI.client.decode_request(patch.split(json.dumps({"model": "m", "messages": messages}).encode()), {})
+
+
+@given(told=CONVERSATIONS)
+def test_plain_messages_are_read_as_any_message(told: list[tuple[str, str]]) -> None:
+    plain = read([{"role": role, "content": text} for role, text in told])
+    looked_at = read([{"role": role, "content": text, NEW: 1} for role, text in told])
+    for message in looked_at.messages:
+        assert message.extras is not None
+        assert message.extras.pop(NEW) == msgspec.Raw(b"1")
+        message.extras = message.extras or None
+    assert plain == looked_at
+
+
+@given(told=CONVERSATIONS)
+@settings(max_examples=300)
+def test_plain_conversations_are_written_as_any_conversation(told: list[tuple[str, str]]) -> None:
+    """A blank text at the end is no turn of its own, and keeps a conversation from being plain."""
+    assert ANTHROPIC.upstream is not None
+    messages = [Message(role=role, parts=[Text(text=text)]) for role, text in told]  # type: ignore[arg-type]
+    if messages[-1].role != "user":
+        messages.append(Message(role="user", parts=[Text(text="Go on.")]))
+    plain = Request(dialect="openai_chat", model="m", messages=messages)
+    blank = Message(role="user", parts=[Text(text=" ")])
+    looked_at = Request(dialect="openai_chat", model="m", messages=[*messages, blank])
+    encode = ANTHROPIC.upstream.encode_request
+    assert encode(plain, Profile()) == encode(looked_at, Profile())
+
+
+@laws.each("anthropic_messages", "response.json")
+def test_plain_answers_are_read_as_any_answer(case: Path) -> None:
+    assert ANTHROPIC.upstream is not None
+    said = json.loads((case / "response.json").read_bytes())
+    assert _bare(ANTHROPIC.upstream.decode_response(json.dumps(said).encode())) == _bare(
+        ANTHROPIC.upstream.decode_response(json.dumps({**said, NEW: 1}).encode())
+    )
+
+
+def _bare(response: Response) -> Any:
+    response.extras.pop(NEW, None)
+    return msgspec.json.decode(msgspec.json.encode(response))
+
+
+@given(
+    counts=st.tuples(COUNTS, COUNTS, COUNTS),
+    written=st.none() | st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    thought=st.none() | st.integers(0, 3),
+)
+def test_plain_usage_is_read_as_any_usage(
+    counts: tuple[int | None, int | None, int | None], written: tuple[int, int] | None, thought: int | None
+) -> None:
+    """An empty list of iterations says nothing, and has every count looked at."""
+    inputs, outputs, read_ = counts
+    stated: dict[str, Any] = {"input_tokens": inputs, "output_tokens": outputs, "cache_read_input_tokens": read_}
+    if written is not None:
+        stated["cache_creation"] = {"ephemeral_5m_input_tokens": written[0], "ephemeral_1h_input_tokens": written[1]}
+        stated["cache_creation_input_tokens"] = sum(written)
+    if thought is not None:
+        stated["output_tokens_details"] = {"thinking_tokens": thought}
+    plain = merge(None, wire.decode_usage(json.dumps(stated)))
+    assert plain == merge(None, wire.decode_usage(json.dumps({**stated, "iterations": []})))
+
+
+def test_one_text_is_told_as_any_content() -> None:
+    assert ANTHROPIC.upstream is not None
+    assert OPENAI.client is not None
+    said = {
+        "type": "message",
+        "role": "assistant",
+        "id": "msg_1",
+        "model": "m",
+        "stop_reason": "end_turn",
+        "content": [],
+    }
+    texts = [{"type": "text", "text": "Hello"}, {"type": "text", "text": ""}]
+    told = [
+        OPENAI.client.encode_response(
+            ANTHROPIC.upstream.decode_response(json.dumps({**said, "content": content}).encode()), request=None
+        )
+        for content in (texts[:1], texts)
+    ]
+    assert told[0] == told[1]
