@@ -3,7 +3,7 @@
 The client half speaks with those who call us, the upstream half with those whom we call. Both are pure.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Literal, Protocol
 
@@ -268,6 +268,8 @@ class Dialect(Struct, kw_only=True, frozen=True):
     client: ClientHalf | None = None
     upstream: UpstreamHalf | None = None
     passthrough: Passthrough | None = None
+    ending: Callable[[Iterable[bytes]], Stated | None] | None = None
+    """what a stream's last events state but for usage, read faster than by `upstream`'s decoder; None where it cannot"""
     ends_with_body: bool = False
     """a stream has no event that closes it: TERMINAL events may be several, and the end of the body is the end"""
     keep_alive: bytes = b": wayport\n\n"

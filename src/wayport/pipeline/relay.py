@@ -213,6 +213,7 @@ class PassthroughRelay(StreamRelay):
         self._keep_usage = keep_usage
         self._text = text = Splitter()
         self._splitter: Splits = splitter or text
+        self._ending = dialect.ending
         self._passes = dialect.passthrough.passes
         line = call.client.line() if model is None and splitter is None else None
         self._line = line or call.client.write
@@ -268,12 +269,8 @@ class PassthroughRelay(StreamRelay):
         if self.ended:
             return
         self._recall()
-        events = self._splitter.feed(data)
-        if len(events) == 1 and self.opened and self._glance(events[0]) is _CONTENT:
-            self.client.write(self._content(events[0]))
-            return
         out: list[bytes] = []
-        for event in events:
+        for event in self._splitter.feed(data):
             kind = self._glance(event)
             if kind is _CONTENT:
                 if not self.opened:
@@ -347,22 +344,28 @@ class PassthroughRelay(StreamRelay):
         self._finish(last)
 
     def _read_tail(self) -> bool:
-        """Decodes the last few events for the finish reason; whether one was stated."""
+        """Reads the last few events for the finish reason; whether one was stated."""
+        call = self.call
+        last = self._tail[-4:]
+        events = [self._first, *last] if self._first and self._first not in last else last
+        if self._usage is not None and self._ending is not None and (stated := self._ending(events)) is not None:
+            call.finish = stated.finish or call.finish
+            call.upstream_id = stated.id or call.upstream_id
+            call.service_tier = stated.service_tier or call.service_tier
+            return call.finish is not None
         assert self._dialect.upstream is not None
         decoder = self._dialect.upstream.stream_decoder()
         # All is fed before the end is asked for: some decoders tell a finish only then.
-        last = self._tail[-4:]
-        events = [self._first, *last] if self._first and self._first not in last else last
         told = [delta for event in events for delta in decoder.feed(parse(event))]
         for delta in (*told, *decoder.end()):
             if isinstance(delta, ChoiceFinished):
-                self.call.finish = delta.finish
+                call.finish = delta.finish
             elif isinstance(delta, Started):
-                self.call.upstream_id = delta.id or self.call.upstream_id
-                self.call.service_tier = delta.service_tier or self.call.service_tier
+                call.upstream_id = delta.id or call.upstream_id
+                call.service_tier = delta.service_tier or call.service_tier
             elif isinstance(delta, UsageReported):
                 self._usage = self._usage or delta.usage
-        return self.call.finish is not None
+        return call.finish is not None
 
     def on_end(self) -> None:
         if self.ended:
