@@ -103,10 +103,10 @@ class StreamRelay:
         self._held.append(data)
         self._held_bytes += len(data)
         if self._held_bytes > _HOLD_BYTES:
-            self._open()
+            self.client.write(self._open())
 
-    def _open(self) -> None:
-        """The first content is here: from now on all goes out at once."""
+    def _open(self) -> bytes:
+        """The first content is here: from now on all goes out at once. Returns what was held back until now."""
         self.opened = True
         call = self.call
         call.first_content_s = self._now()
@@ -116,9 +116,8 @@ class StreamRelay:
         if not self.client.started:
             self.client.start(200, self._head(call))
         call.release()
-        if self._held:
-            self.client.write(b"".join(self._held))
-            self._held = []
+        held, self._held = self._held, []
+        return b"".join(held)
 
     def _finish(self, last: bytes) -> None:
         """The clean end: settle, then let the last bytes go."""
@@ -126,7 +125,7 @@ class StreamRelay:
             return
         self.ended = True
         if not self.opened:
-            self._open()
+            self.client.write(self._open())
         self._timer = self._loop.call_later(_TRAIL_S, self._source.abort)
         if self.keep is not None:
             self.keeping = self.keep(last)
@@ -274,7 +273,7 @@ class PassthroughRelay(StreamRelay):
             kind = self._glance(event)
             if kind is _CONTENT:
                 if not self.opened:
-                    self._open()
+                    out.append(self._open())
                 out.append(self._content(event))
                 continue
             if kind is Glance.ERROR:
@@ -457,7 +456,7 @@ class TranslatedRelay(StreamRelay):
                 if data:
                     out.append(data)
             elif has_content(delta):
-                self._open()
+                out.append(self._open())
                 out.append(data)
             elif data:
                 self._hold(data)

@@ -216,8 +216,10 @@ class Connection(asyncio.Protocol):
     def overdue(self, now: float) -> bool:
         """Whether a timeout has passed. Moves the end of the permitted silence where something was heard."""
         if self.heard:
+            # Of every stream, each time.
             self.heard = False
-            self._may_be_quiet(now, self.timeouts.idle_s)
+            idle_s = self.timeouts.idle_s
+            self.quiet_until = FOREVER if idle_s is None else now + idle_s
         elif self._left:
             # The last of a large body has just gone.
             self._left = False
