@@ -180,7 +180,7 @@ async def test_a_failed_call_is_told_of_as_litellm_does(address: Address, tmp_pa
         (line,) = await get(admin, "/spend/logs", request_id=record.call_id)
         assert (line["request_id"], line["spend"], line["metadata"]["status"]) == (record.call_id, 0.0, "failure")
         assert line["metadata"]["error_information"] == {
-            "error_class": "bad_request",
+            "error_class": "BadRequestError",
             "error_code": "400",
             "error_message": "no such model",
             "llm_provider": "openai",
@@ -350,3 +350,86 @@ async def test_there_is_no_cache_of_answers_and_it_says_so(tmp_path: Path) -> No
             assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "false")
             assert "cache not initialized" in answer.json()["error"]["message"].lower()
         assert (await get(admin, "/cache/settings"))["current_values"] == {}
+
+
+async def test_a_call_of_a_model_that_means_nothing_is_told_of_as_litellm_does(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        record = structs.replace(
+            call_record(cost_nano_usd=None), status="failure", http_status=400, error_class="ModelNotFound", usage=None,
+            model_asked="nope", model="", upstream_model="", provider="", deployment="",
+        )  # fmt: skip
+        await called(admin, record)
+        (line,) = await get(admin, "/spend/logs", request_id=record.call_id)
+        assert (line["model"], line["model_group"]) == ("unknown-model", "nope")
+        assert line["metadata"]["error_information"]["error_class"] == "ProxyModelNotFoundError"
+
+
+async def test_lists_are_not_sorted_by_what_is_not_there(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        for path in ("/key/list", "/user/list", "/v2/team/list"):
+            for query in ({"sort_by": "nothing"}, {"sort_by": "created_at", "sort_order": "sideways"}):
+                answer = await admin.client.get(path, params=query)
+                assert (answer.status_code, answer.json()["error"]["param"]) == (400, list(query)[-1])
+            await get(admin, path, sort_by="created_at", sort_order="asc")
+
+
+async def test_a_team_is_not_promised_more_than_its_organization_has(tmp_path: Path) -> None:
+    configured = [
+        ModelSettings(name=name, deployments=(DeploymentSettings(target="openai/gpt-4o"),)) for name in ("a", "b")
+    ]
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm", models=configured) as admin:
+        bounds = {"models": ["a"], "max_budget": 10, "tpm_limit": 100}
+        await post(admin, "/organization/new", {"organization_id": "o", "organization_alias": "o", **bounds})
+        await post(admin, "/team/new", {"team_id": "t", "organization_id": "o", **bounds})
+        await post(admin, "/team/new", {"team_id": "free"})
+        for field, value in (("models", ["b"]), ("max_budget", 11), ("tpm_limit", 101)):
+            told = await post(admin, "/team/new", {"organization_id": "o", field: value}, status=400)
+            assert told["error"]["param"] == field
+            await post(admin, "/team/update", {"team_id": "t", field: value}, status=400)
+            await post(admin, "/team/update", {"team_id": "free", field: value})
+            await post(admin, "/team/update", {"team_id": "free", "organization_id": "o", field: value}, status=400)
+        await post(admin, "/team/update", {"team_id": "t", "models": ["all-org-models"], "max_budget": None})
+        # Where a name above may stand for several models nobody is refused early.
+        await post(admin, "/organization/new", {"organization_id": "g", "organization_alias": "g", "models": ["group"]})
+        await post(admin, "/team/new", {"organization_id": "g", "models": ["a"]})
+
+
+async def test_what_a_stored_deployment_is_called_with_is_told_masked(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        params = {
+            "model": "openai/gpt-4o",
+            "api_key": "sk-secret-0123456789",
+            "api_base": "https://x.example/v1",
+            "rpm": 3,
+        }
+        await post(admin, "/model/new", {"model_name": "m", "litellm_params": params, "model_info": {"id": "m-1"}})
+        told = await get(admin, "/credentials/by_model/m-1")
+        assert told["credential_name"] == "m-credential-m-1"
+        assert told["credential_values"] == {"api_key": "***", "api_base": "https://x.example/v1"}
+        await post(
+            admin,
+            "/credentials",
+            {"credential_name": "shared", "credential_values": {"api_key": "sk-secret-0123456789"}},
+        )
+        named = {"model": "openai/gpt-4o", "litellm_credential_name": "shared"}
+        await post(admin, "/model/new", {"model_name": "n", "litellm_params": named, "model_info": {"id": "n-1"}})
+        assert (await get(admin, "/credentials/by_model/n-1"))["credential_name"] == "shared"
+        await get(admin, "/credentials/by_model/none", status=404)
+
+
+async def test_deployments_are_listed_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        for name in ("b", "c", "A"):
+            await post(
+                admin, "/model/new", {"model_name": name, "litellm_params": {"model": "openai/gpt-4o", "api_key": "k"}}
+            )
+
+        async def names(**query: str) -> list[str]:
+            found = (await admin.client.get("/v2/model/info", params=query)).json()["data"]
+            return [each["model_name"] for each in found if "/" not in each["model_name"]]
+
+        assert await names(sortBy="model_name") == ["A", "b", "c"]
+        assert await names(sortBy="model_name", sortOrder="desc") == ["c", "b", "A"]
+        await get(admin, "/v2/model/info", sortBy="nothing", status=422)
+        assert (await get(admin, "/user/get_users")).keys() >= {"users", "total"}
+        assert (await post(admin, "/global/spend/refresh"))["status"] == "success"

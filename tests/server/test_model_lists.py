@@ -132,3 +132,24 @@ async def test_what_is_blocked_is_shown_as_such_and_cannot_be_called() -> None:
         key = wayport.keys.add("sk-elsewhere", models=("other",))
         hidden = await wayport.http.get("/model/info", headers={"authorization": f"Bearer {key}"})
         assert hidden.json()["data"] == []
+
+
+async def test_what_is_not_there_has_litellms_status() -> None:
+    async with gateway(BLOCKED) as wayport:
+        assert (await wayport.http.get("/v1/models/nope")).status_code == 404
+        assert (await wayport.http.get("/model/info?litellm_model_id=nope")).status_code == 400
+
+
+async def test_patterns_in_whose_place_models_are_listed_are_named_when_asked_for() -> None:
+    config = "model_list:\n- {model_name: 'anthropic/*', litellm_params: {model: 'anthropic/*', api_key: k}}\n"
+    async with gateway(config) as wayport:
+
+        async def names(query: str = "", key: str | None = None) -> list[str]:
+            headers = {"authorization": f"Bearer {key}"} if key else {}
+            found = (await wayport.http.get(f"/v1/models{query}", headers=headers)).json()["data"]
+            return [each["id"] for each in found]
+
+        assert "anthropic/*" not in await names()
+        assert "anthropic/*" in await names("?return_wildcard_routes=true")
+        key = wayport.keys.add("sk-of-somebody", models=("other",))
+        assert await names("?return_wildcard_routes=true", key) == []

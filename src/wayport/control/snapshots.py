@@ -298,7 +298,7 @@ class _Builder:
         written = {model.name: self._pooled(model) for model in self.settings.models if "*" in model.name}
         for position, model in enumerate(self.wildcards):
             if self._expand_wildcard(model, written[model.name], by_provider, position):
-                self.wildcards[position] = structs.replace(model, hidden=True)
+                self.wildcards[position] = structs.replace(model, hidden=True, expanded=True)
         for prefix, implicit in self.implicit.items():
             local = not implicit.template.credential.reference and not implicit.template.signed
             if prefix == implicit.provider and not implicit.template.missing and (implicit.asked or local):

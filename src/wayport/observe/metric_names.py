@@ -227,8 +227,12 @@ def exception_class(error_class: str | None, provider: str) -> str | None:
     """As LiteLLM's dashboards know it: `Openai.RateLimitError`."""
     if error_class is None:
         return None
-    name = _EXCEPTIONS.get(error_class, error_class)
+    name = litellms_class(error_class)
     return f"{provider[:1].upper()}{provider[1:]}.{name}" if provider else name
+
+
+def litellms_class(error_class: str) -> str:
+    return _EXCEPTIONS.get(error_class, error_class)
 
 
 COUNTERS: tuple[Counter, ...] = (

@@ -134,6 +134,8 @@ class Model(Struct, kw_only=True, frozen=True):
     deployments: tuple[Deployment, ...] = ()
     hidden: bool = False
     """works, but is not listed"""
+    expanded: bool = False
+    """a pattern in whose place models are listed"""
     access_groups: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
     context_window_fallbacks: tuple[str, ...] = ()

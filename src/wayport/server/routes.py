@@ -155,7 +155,8 @@ class Router:
         groups: models.Groups = "with" if _flag(exchange, "include_model_access_groups") else "without"
         if _flag(exchange, "only_model_access_groups"):
             groups = "only"
-        data = models.listing(self._worker.pipeline.table, principal, groups=groups)
+        patterns = _flag(exchange, "return_wildcard_routes")
+        data = models.listing(self._worker.pipeline.table, principal, groups=groups, patterns=patterns)
         exchange.respond(200, _JSON, models.encode({"object": "list", "data": data}))
 
     async def _one_model(self, exchange: Exchange, name: str) -> None:

@@ -132,6 +132,8 @@ def _litellms_refusal(error: RequestValidationError) -> WayportError | None:
     name = str(first["loc"][-1])
     if name in {"max_budget", "soft_budget"} and first["type"] in {"greater_than_equal", "finite_number"}:
         return BadRequest(f"{name} must be a non-negative finite number. Received: {first['input']}", param=name)
+    if name in {"sort_by", "sort_order"} and first["type"] == "literal_error":
+        return BadRequest(f"Invalid {name}: {first['msg']}", param=name)
     return None
 
 

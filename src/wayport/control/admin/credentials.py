@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from wayport.access.models_store import StoredCredential
 from wayport.access.principal import Principal
+from wayport.config.litellm_models import known_keys
 from wayport.control.admin import changes
 from wayport.control.admin.fields import Id
 from wayport.control.admin.models import hide
@@ -16,6 +17,8 @@ from wayport.core.errors import RouteNotFound, WayportError
 from wayport.storage.cipher import NotReadable
 
 _TABLE = "credentials"
+_OF_CREDENTIALS = frozenset({"api_key", "api_base", "base_url", "api_version"})
+"""of a deployment's parameters, beside the settings of providers: what it is called with, and where"""
 
 
 class CredentialIn(BaseModel):
@@ -103,6 +106,26 @@ def _looking(router: APIRouter, parts: Parts) -> None:
     @router.get("/by_name/{credential_name:path}", summary="One credential, masked")
     async def one(credential_name: str, _: reader) -> dict[str, Any]:
         return _shown(await _found(parts, credential_name), parts)
+
+    @router.get("/by_model/{model_id}", summary="What a stored deployment is called with, masked")
+    async def of_model(model_id: str, _: reader) -> dict[str, Any]:
+        row = await parts.models.store.find(model_id)
+        if row is None:
+            raise RouteNotFound(f"There is no model {model_id}.", param="model_id", code="model_not_found")
+        try:
+            params = parts.models.store.params_of(row)
+        except NotReadable as error:
+            params = {"api_key": f"unreadable: {error}"}
+        named = params.get("litellm_credential_name")
+        if named is not None and (stored := await parts.models.credentials.find(str(named))) is not None:
+            return _shown(stored, parts)
+        wanted = _OF_CREDENTIALS | known_keys("settings")
+        own = {name: value for name, value in params.items() if name in wanted and value is not None}
+        return {
+            "credential_name": f"{row.name}-credential-{row.id}",
+            "credential_values": hide(own),
+            "credential_info": {"custom_llm_provider": params.get("custom_llm_provider")},
+        }
 
 
 def no_such_credential(name: str) -> WayportError:

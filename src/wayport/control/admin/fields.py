@@ -1,11 +1,12 @@
 """Fields that several requests of the admin API share, and how a request becomes a change of stored rows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from wayport.access.allow import covers
 from wayport.access.duration import after
 from wayport.access.rows import Managed, Patch
 from wayport.access.stored import begins_anew_s
@@ -155,6 +156,45 @@ def show_limits(limits: Mapping[str, Any], now_s: float, *, calendar: bool) -> d
     shown["model_max_budget"] = limits.get("model_max_budget") or {}
     shown["budget_reset_at"] = iso(begins_anew_s(limits, now_s, calendar=calendar))
     return shown
+
+
+class Above(Protocol):
+    """What stands above something else, and bounds it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def models(self) -> Sequence[str]: ...
+    @property
+    def limits(self) -> Mapping[str, Any]: ...
+
+
+_AT_MOST = ("max_budget", "tpm_limit", "rpm_limit")
+_ALL_OF_ABOVE = frozenset({"all-team-models", "all-org-models", "all-proxy-models", "no-default-models"})
+"""names of LiteLLM's for what the list above says, whatever that is"""
+
+
+def check_within(
+    given: Given, what: str, above: Above, whose: str, *, known: Callable[[str], bool] = lambda _: True
+) -> None:
+    """What is promised more than what stands above it has would be refused call by call: say so at once. `known`: whether a
+    name is a model's; others may stand for several.
+    """
+    sure = all(known(name) for name in above.models)
+    for model in (given.get("models") or ()) if sure else ():
+        if above.models and model not in _ALL_OF_ABOVE and not covers(above.models, model):
+            raise BadRequest(
+                f"Model '{model}' not in {whose}'s allowed models. {whose.capitalize()} allowed models={list(above.models)}. "
+                f"{whose.capitalize()}: {above.id}",
+                param="models",
+            )
+    for name in _AT_MOST:
+        most, told = above.limits.get(name), given.get(name)
+        if most is not None and told is not None and told > most:
+            raise BadRequest(
+                f"{what} {name} ({told}) exceeds {whose}'s {name} ({most}). {whose.capitalize()}: {above.id}",
+                param=name,
+            )
 
 
 def with_tags(kept: Given, given: Given, before: Managed | None) -> None:

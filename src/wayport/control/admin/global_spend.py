@@ -226,6 +226,10 @@ def routes(parts: Parts) -> APIRouter:
             models.setdefault(line.names[0], []).append(line)
         return [{"model": name, **_activity(found)} for name, found in sorted(models.items())]
 
+    @router.post("/spend/refresh", summary="Nothing to do: sums are always those of all calls")
+    async def refresh(_: Annotated[Principal, Depends(parts.callers.admin)]) -> dict[str, Any]:
+        return {"message": "Sums are kept with each call; there is no view to refresh.", "status": "success"}
+
     return router
 
 

@@ -1,7 +1,7 @@
 """Models: add, change and delete those of the database while Wayport runs; look at all of them."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -275,6 +275,8 @@ def _looking(router: APIRouter, parts: Parts) -> None:
         modelId: str | None = None,  # noqa: N803 (LiteLLM's name)
         search: str | None = None,
         blocked: bool | None = None,
+        sortBy: Literal["model_name", "created_at", "updated_at", "costs", "status"] | None = None,  # noqa: N803 (as above)
+        sortOrder: Literal["asc", "desc"] = "asc",  # noqa: N803 (as above)
         page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
         size: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> dict[str, Any]:
@@ -286,6 +288,8 @@ def _looking(router: APIRouter, parts: Parts) -> None:
             and (not search or search.lower() in each["model_name"].lower())
             and blocked in {None, each["model_info"].get("blocked") is True}
         ]
+        if sortBy is not None:
+            found = sorted(found, key=_SORTS[sortBy], reverse=sortOrder == "desc")
         first = (page - 1) * size
         return {
             "data": found[first : first + size],
@@ -300,6 +304,15 @@ def _looking(router: APIRouter, parts: Parts) -> None:
         rows, _total = await parts.models.store.page()
         wrong = parts.models.wrong()
         return {"data": [_shown(row, parts) | {"unusable": wrong.get(row.id)} for row in rows]}
+
+
+_SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "model_name": lambda each: each["model_name"].lower(),
+    "created_at": lambda each: str(each["model_info"].get("created_at") or ""),
+    "updated_at": lambda each: str(each["model_info"].get("updated_at") or ""),
+    "costs": lambda each: each["model_info"].get("input_cost_per_token") or 0,
+    "status": lambda each: each["model_info"]["db_model"],
+}
 
 
 def _usable(caller: Principal) -> Callable[[str, tuple[str, ...]], bool]:

@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 from sqlalchemy import or_, select
 
 from wayport.access import refusals
-from wayport.access.allow import covers
 from wayport.access.keys import KeyFilter
 from wayport.access.principal import Principal
 from wayport.access.projects import Project
@@ -21,6 +20,7 @@ from wayport.control.admin.fields import (
     Id,
     Name,
     Words,
+    check_within,
     patch_of,
     show_limits,
     show_row,
@@ -47,7 +47,6 @@ _PASSING = ("project_id", "tags", "spend")
 _BUDGETS = ("max_budget", "budget_limits", "model_max_budget", "budget_id")
 _BESIDE_BUDGETS = ("budget_duration", "calendar_aligned", "temp_budget_increase", "temp_budget_expiry")
 """what says how long a budget is for, or that it is more for a while"""
-_AT_MOST = ("max_budget", "tpm_limit", "rpm_limit")
 
 
 class ProjectWishes(Bounded):
@@ -154,7 +153,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         project_id = body.project_id or uuid7()
         given = body.given()
         _check_blocking(standing, team, given, blocked=False)
-        _check_within(team, given)
+        check_within(given, "Project", team, "team")
         made = await stores.projects.add(project_id, _patch(given, parts.clock.now_s()), by=name_of(caller))
         await changes.tell(parts, project_ids=[project_id])
         await changes.note(parts, caller, "created", _TABLE, project_id, after=made)
@@ -177,7 +176,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
                 )
             given["team_id"] = team.id
         if team is not None:
-            _check_within(team, given)
+            check_within(given, "Project", team, "team")
         patch = _patch(given, parts.clock.now_s(), before=before)
         changed = await stores.projects.change(before.id, patch, by=name_of(caller))
         if changed is None:
@@ -259,20 +258,6 @@ def _patch(given: Given, now_s: float, *, before: Project | None = None) -> Patc
     kept = {name: value for name, value in given.items() if name not in _PASSING}
     with_tags(kept, given, before)
     return patch_of(kept, _COLUMNS, now_s, before=before.limits if before is not None else None)
-
-
-def _check_within(team: Team, given: Given) -> None:
-    """A project that is promised more than its team has would be refused call by call: say so at once."""
-    for model in given.get("models") or ():
-        if team.models and not covers(team.models, model):
-            raise BadRequest(
-                f"Model '{model}' not in team's allowed models. Team allowed models={list(team.models)}. Team: {team.id}",
-                param="models",
-            )
-    for name in _AT_MOST:
-        most, told = team.limits.get(name), given.get(name)
-        if most is not None and told is not None and told > most:
-            raise BadRequest(f"Project {name} ({told}) exceeds team's {name} ({most}). Team: {team.id}", param=name)
 
 
 def no_such_project(project_id: str) -> WayportError:

@@ -22,12 +22,14 @@ from wayport.ledger.days import QUARTER_S
 from wayport.ledger.listing import Filter, Listing, Page, Sort
 from wayport.ledger.pricing import cost
 from wayport.ledger.reports import Reports, Wanted
+from wayport.observe.metric_names import litellms_class
 from wayport.observe.payload import breakdown
 from wayport.storage.tables import keys, spend, users
 
 _CALL_TYPES = {"chat": "acompletion", "completions": "atext_completion", "embeddings": "aembedding"}
 _DAY_S = 86_400
 _BYTES_PER_TOKEN = 4
+_UNKNOWN = "unknown-model"
 
 
 class Calculate(BaseModel):
@@ -226,6 +228,18 @@ def quarters(start_date: str | None, end_date: str | None) -> tuple[int | None, 
     return since, until
 
 
+def _led_nowhere(row: RowMapping, parts: Parts) -> bool:
+    """Its model means nothing here, which LiteLLM tells in words of its own."""
+    return parts.compat == "litellm" and row["error_class"] == "ModelNotFound"
+
+
+def _error_class(row: RowMapping, parts: Parts) -> str | None:
+    stated: str | None = row["error_class"]
+    if parts.compat != "litellm" or stated is None:
+        return stated
+    return "ProxyModelNotFoundError" if _led_nowhere(row, parts) else litellms_class(stated)
+
+
 def log_row(row: RowMapping, parts: Parts) -> dict[str, Any]:
     """One call as a row of LiteLLM's spend log."""
     record = row["record"]
@@ -248,7 +262,7 @@ def log_row(row: RowMapping, parts: Parts) -> dict[str, Any]:
         "endTime": iso(ended_s),
         "completionStartTime": iso(first_s if first_s is not None else ended_s),
         "request_duration_ms": round(row["duration_ms"]),
-        "model": row["upstream_model"] or row["model_asked"],
+        "model": row["upstream_model"] or (_UNKNOWN if _led_nowhere(row, parts) else row["model_asked"]),
         "model_id": row["deployment"],
         "model_group": row["model"] or row["model_asked"],
         "custom_llm_provider": row["provider"],
@@ -267,7 +281,7 @@ def log_row(row: RowMapping, parts: Parts) -> dict[str, Any]:
             "user_agent": record.get("agent"),
             "status": "failure" if failed else "success",
             "error_information": {
-                "error_class": row["error_class"],
+                "error_class": _error_class(row, parts),
                 "error_code": str(row["http_status"]),
                 "error_message": record.get("error"),
                 "llm_provider": row["provider"],

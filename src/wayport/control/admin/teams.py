@@ -14,7 +14,7 @@ from wayport.access.rows import Patch
 from wayport.access.teams import Team
 from wayport.control.admin import changes
 from wayport.control.admin.defaults import for_new_team
-from wayport.control.admin.fields import Given, merge_patched, patch_of, with_tags
+from wayport.control.admin.fields import Given, check_within, merge_patched, patch_of, with_tags
 from wayport.control.admin.key_fields import shape as key_shape
 from wayport.control.admin.parts import Parts, sees_all
 from wayport.control.admin.stores import name_of
@@ -91,7 +91,7 @@ def _making(router: APIRouter, parts: Parts) -> None:
             if not standing.leads_organization(body.organization_id):
                 raise PermissionDenied("Name an organisation that you lead.", param="organization_id")
         if body.organization_id is not None:
-            await _known_organization(body.organization_id, parts)
+            await _within(body.organization_id, body.given(), parts)
         team_id = body.team_id or uuid7()
         people = [
             *body.members_with_roles,
@@ -234,8 +234,9 @@ def _changing(router: APIRouter, parts: Parts) -> None:
             given["metadata"] = merge_patched(team.metadata, given["metadata"])
         if not standing.manages_all:
             _check_change(standing, team, given)
-        if given.get("organization_id") not in {None, team.organization_id}:
-            await _known_organization(given["organization_id"], parts)
+        above_id = given.get("organization_id", team.organization_id)
+        if above_id not in {None, team.organization_id} or (above_id is not None and given.keys() & _BOUNDS):
+            await _within(str(above_id), given, parts)
         return await change(caller, team, _patch(given, parts.clock.now_s(), before=team))
 
     @router.post("/team/update", summary="Change a team: only named fields change, null clears one")
@@ -289,12 +290,25 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         return gone
 
 
-async def _known_organization(organization_id: str, parts: Parts) -> None:
-    if await parts.stores.organizations.find(organization_id) is None:
+_BOUNDS = frozenset({"models", "max_budget", "tpm_limit", "rpm_limit"})
+
+
+async def _within(organization_id: str, given: Given, parts: Parts) -> None:
+    """The organisation is there, and has what is promised to the team."""
+    found = await parts.stores.organizations.find(organization_id)
+    if found is None:
         raise BadRequest(
             f"Organization not found for organization_id={organization_id}. Create it with `/organization/new` first.",
             param="organization_id",
         )
+    snapshot = parts.models.snapshot()
+    check_within(
+        given,
+        "Team",
+        found,
+        "organization",
+        known=lambda name: "*" in name or name in snapshot.models or name in snapshot.aliases,
+    )
 
 
 async def _above(standing: Standing, team_id: str, parts: Parts, route: str) -> Team:

@@ -260,6 +260,7 @@ def _looking(router: APIRouter, parts: Parts) -> None:
         return await with_teams(user, await teams_of(user))
 
     @router.get("/user/list", summary="Users, newest first")
+    @router.get("/user/get_users", include_in_schema=False)
     async def list_users(  # noqa: PLR0917 (FastAPI reads its parameters from here)
         caller: anyone,
         role: Role | None = None,

@@ -7,7 +7,7 @@ import msgspec
 
 from wayport.access.allow import is_a_teams, may_use, of_team
 from wayport.access.principal import Principal
-from wayport.core.errors import ModelNotFound
+from wayport.core.errors import BadRequest, ModelNotFound
 from wayport.routing.snapshot import Deployment, Model
 from wayport.routing.table import RoutingTable
 from wayport.server.endpoints.known import listed
@@ -27,11 +27,16 @@ def entry(name: str, model: Model | None, *, compat: bool) -> dict[str, object]:
 Groups = Literal["without", "with", "only"]
 
 
-def listing(table: RoutingTable, principal: Principal, *, groups: Groups = "without") -> list[dict[str, object]]:
-    """The models that this principal may use, and the configuration's access groups that they are in, if asked for."""
+def listing(
+    table: RoutingTable, principal: Principal, *, groups: Groups = "without", patterns: bool = False
+) -> list[dict[str, object]]:
+    """The models that this principal may use, and the configuration's access groups that they are in, if asked for; and
+    `patterns` in whose place models of the catalogue are listed.
+    """
     compat = table.snapshot.compat == "litellm"
     models = table.snapshot.models
-    names = dict.fromkeys((*table.names(), *own_names(table, principal))) if groups != "only" else {}
+    expanded = [model.name for model in table.snapshot.wildcards if model.expanded] if patterns else []
+    names = dict.fromkeys((*table.names(), *expanded, *own_names(table, principal))) if groups != "only" else {}
     found = [
         entry(name, models.get(name) or _behind(table, name), compat=compat)
         for name in names
@@ -77,7 +82,11 @@ def _behind(table: RoutingTable, name: str) -> Model | None:
 
 def one(table: RoutingTable, principal: Principal, name: str) -> dict[str, object]:
     """Raises `ModelNotFound`, also for a model that this principal may not use."""
-    found = table.find(principal.aliases.get(name, name))
+    try:
+        found = table.find(principal.aliases.get(name, name))
+    except ModelNotFound as missing:
+        # Calls of what is not there have another status with LiteLLM's configuration.
+        raise ModelNotFound(missing.message, param="model") from None
     groups = found.model.access_groups
     if not may_use(principal, found.name, groups) and not may_use(principal, name, groups):
         raise ModelNotFound(f"The model `{name}` does not exist here, or this key may not use it.", param="model")
@@ -149,6 +158,8 @@ def info(
         if model_id is None or deployment.id == model_id
     ]
     if model_id is not None and not data:
+        if snapshot.compat == "litellm":
+            raise BadRequest(f"Model id = {model_id} not found on litellm proxy", param="litellm_model_id")
         raise ModelNotFound(f"No deployment has the id `{model_id}`.", param="litellm_model_id")
     return {"data": data}
 
