@@ -130,6 +130,9 @@ class _Asking:
     def needs(self) -> Needs:
         return Needs(expected_tokens=self._call.prompt_tokens, output_tokens=self._call.output_tokens)
 
+    def most_tokens(self) -> int:
+        return 0
+
     def tags(self) -> Sequence[str]:
         return ()
 

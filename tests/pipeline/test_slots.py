@@ -1,7 +1,6 @@
 """`max_parallel` of a deployment, of which several workers lease: exact, fair, and without asking for each call."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
@@ -12,11 +11,12 @@ import pytest
 from tests.fakes.gateway import Gateway, gateway
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting_time import WaitingTime, run
 from tests.pipeline.test_waiting import Door, asking, config, until_asked, until_waiting
 from tests.routing.places import deployment
 
 from wayport.control.leases import Lessor
-from wayport.core.clock import SystemClock
+from wayport.core.clock import Clock, SystemClock
 from wayport.core.errors import Unavailable
 from wayport.core.lease import Claim, Grant
 from wayport.core.tasks import Tasks
@@ -30,9 +30,9 @@ Recalled = Callable[..., object]
 class Links:
     """What workers are told by one lessor, as if through sockets."""
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: Tasks, clock: Clock | None = None) -> None:
         self.tasks = tasks
-        self.lessor = Lessor(clock=SystemClock(), recall=self._recall)
+        self.lessor = Lessor(clock=clock or SystemClock(), recall=self._recall)
         self.recalls: dict[str, Recalled] = {}
 
     def link(self, name: str) -> "Link":
@@ -253,17 +253,20 @@ async def test_deployments_of_clients_own_are_shared_with_nobody() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_whatever_comes_between_never_more_than_the_limit_and_nobody_for_ever(seed: int) -> None:
-    random, limit = Random(seed), 1 + seed % 4
+def test_whatever_comes_between_never_more_than_the_limit_and_nobody_for_ever(seed: int) -> None:
+    run(lambda clock: _crowd(Random(seed), 1 + seed % 4, clock))
+
+
+async def _crowd(random: Random, limit: int, clock: WaitingTime) -> None:
     busy = [0, 0]
     """now, and at most"""
     began: list[float] = []
     async with Tasks() as tasks:
-        links = Links(tasks)
+        links = Links(tasks, clock)
         workers: list[DeploymentSlots] = []
         for name in "abc":
             link = links.link(name)
-            leases = DeploymentSlots(link, Lines(), clock=SystemClock(), tasks=tasks)
+            leases = DeploymentSlots(link, Lines(), clock=clock, tasks=tasks)
             links.recalls[name] = leases.recall
             workers.append(leases)
 
@@ -273,7 +276,7 @@ async def test_whatever_comes_between_never_more_than_the_limit_and_nobody_for_e
             while slots.full(sure=True) and not await slots.more():
                 await asyncio.sleep(0.001)
             slots.take()
-            began.append(time.monotonic())
+            began.append(clock.steady_s())
             busy[0] += 1
             busy[1] = max(busy)
             for _ in range(random.randrange(4)):

@@ -5,7 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,12 @@ ANSWERS = {
     "old": json_answer(CLAUDE),
     "gemini": json_answer(GEMINI),
     "both": json_answer(CLAUDE),
+    **dict.fromkeys(("two", "chain", "tagged", "narrow", "counted", "slots"), OK),
 }
 """what the upstream of each model says"""
 
 
-def _config(upstream: Upstream, *, compat: bool = False) -> str:
+def _config(upstream: Upstream, *, compat: bool = False, strategy: str = "round-robin") -> str:
     if compat:
         return f"""
 model_list:
@@ -79,6 +80,7 @@ model_list:
     litellm_params: {{model: gemini/gemini-3-pro-preview, api_key: sk-up, api_base: "{upstream.url}"}}
 router_settings: {{num_retries: 1, fallbacks: [{{gpt: [other]}}]}}
 """
+    priced = "prices: {input: 2, output: 8}, max_output_tokens: 100"
     return f"""
 providers:
   openai: {{api_key: sk-up, api_base: "{upstream.url}/v1", timeouts: {{first_byte_s: 0.3}}}}
@@ -99,6 +101,26 @@ models:
     deployments: [{{model: anthropic/claude-sonnet-4-5, drop_params: false}}]
   both:
     deployments: [{{model: both/gpt-4o, prices: {{input: 2, output: 8}}, max_output_tokens: 100}}]
+  two:
+    strategy: {strategy}
+    deployments:
+    - {{model: openai/a, prices: {{input: 2, output: 8}}, max_output_tokens: 100}}
+    - {{model: openai/b, prices: {{input: 1, output: 9}}, max_output_tokens: 100}}
+  chain:
+    strategy: ordered
+    deployments: [{{model: openai/a, {priced}}}, {{model: openai/b, {priced}}}]
+  tagged:
+    strategy: round-robin
+    deployments: [{{model: openai/a, tags: [red], {priced}}}, {{model: openai/b, tags: [blue], {priced}}}, {{model: openai/c, {priced}}}]
+  narrow:
+    strategy: round-robin
+    deployments: [{{model: openai/a, context_window: 20, {priced}}}, {{model: openai/b, context_window: 2000, {priced}}}]
+  counted:
+    strategy: round-robin
+    deployments: [{{model: openai/a, rpm: 1, {priced}}}, {{model: openai/b, {priced}}}]
+  slots:
+    strategy: round-robin
+    deployments: [{{model: openai/a, max_parallel: 2, {priced}}}, {{model: openai/b, {priced}}}]
 router: {{num_retries: 1}}
 """
 
@@ -112,6 +134,8 @@ class Case:
     headers: dict[str, str] = field(default_factory=dict)
     limited: bool = True
     compat: bool = False
+    strategy: str = "round-robin"
+    """of the model `two`"""
     straight: bool = True
     """it is ordinary as it comes, whatever becomes of it"""
 
@@ -411,6 +435,56 @@ TRANSLATED = [
 ]
 
 
+def of_two(**more: Any) -> dict[str, Any]:
+    return {**ASK, "model": "two", **more}
+
+
+CHOSEN = [
+    Case("one of two", [OK], ask=of_two()),
+    Case("one of two, streamed", [sse(*STREAM)], ask=of_two(stream=True)),
+    Case("one of two, and then the other", [BUSY, OK], ask=of_two()),
+    Case("one of two, and then the other after a cut", [cut(whole(json.dumps(WHOLE).encode()), after=60), OK], ask=of_two()),
+    Case("one of two, on a connection that was closed meanwhile", [close_without_answer(), OK], ask=of_two()),
+    Case("one of two, for a session", [OK], ask=of_two(), headers={"x-litellm-session-id": "s1"}),
+    Case("one of two, for a prompt that may be in its cache", [OK], ask=of_two(messages=[{"role": "user", "content": "x" * 5000}])),
+    Case("one of two, refused", [json_answer({"error": {"message": "no"}}, status=400)], ask=of_two()),
+    Case("one of two, with tools", [OK], ask=of_two(tools=TOOLS)),
+    Case("a chain", [OK], ask={**ASK, "model": "chain"}),
+    Case("a chain whose first link is busy", [BUSY, OK], ask={**ASK, "model": "chain"}),
+    Case("by tags", [OK], ask={**ASK, "model": "tagged"}, headers={"x-wayport-tags": "blue"}),
+    Case("by tags, without any", [OK], ask={**ASK, "model": "tagged"}),
+    Case("too long for one", [OK], ask={**ASK, "model": "narrow", "messages": [{"role": "user", "content": "x" * 300}]}),
+    Case("too long for all", [OK], ask={**ASK, "model": "narrow", "messages": [{"role": "user", "content": "x" * 30_000}]}),
+    Case("one of which has had its calls", [OK], ask={**ASK, "model": "counted"}),
+    Case("one of which counts its calls in flight", [OK], ask={**ASK, "model": "slots"}, straight=False),
+]  # fmt: skip
+
+
+STRATEGIES = (
+    "simple-shuffle", "power-of-two", "least-busy", "latency-based-routing", "cost-based-routing", "usage-based-routing", "priority",
+)  # fmt: skip
+CHOSEN += [
+    replace(case, name=f"{case.name}, {strategy}", strategy=strategy) for case in CHOSEN[:3] for strategy in STRATEGIES
+]
+
+
+@pytest.mark.parametrize("case", CHOSEN, ids=lambda case: case.name)
+async def test_both_ways_choose_the_same(case: Case) -> None:
+    await test_both_ways_come_to_the_same(case)
+
+
+async def test_calls_that_may_not_go_straight_do_not_take_a_turn_twice() -> None:
+    """While no connection is idle, as at first, every call goes the long way; each deployment gets its share all the same."""
+    async with Upstream(OK) as upstream, gateway(_config(upstream)) as wayport:
+        headers = {"authorization": f"Bearer {wayport.keys.add(KEY)}"}
+        for _ in range(4):
+            upstream.drop_idle()
+            await wayport.until_idle()
+            assert (await wayport.ask(of_two(), headers=headers)).status_code == 200
+        await wayport.until_idle()
+        assert [record.upstream_model for record in wayport.records] == ["a", "b", "a", "b"]
+
+
 @pytest.mark.parametrize("case", TRANSLATED, ids=lambda case: case.name)
 async def test_both_ways_translate_to_the_same(case: Case) -> None:
     await test_both_ways_come_to_the_same(case)
@@ -510,7 +584,7 @@ async def test_both_ways_come_to_the_same(case: Case) -> None:
 async def _outcome(case: Case, upstream: Upstream, *, straight: bool) -> dict[str, Any]:
     """All that can be seen from outside, but for times and ids."""
     warm_up = {**(ASK_CLAUDE if case.path == "/v1/messages" else ASK), "model": _model_of(case)}
-    async with gateway(_config(upstream, compat=case.compat)) as wayport:
+    async with gateway(_config(upstream, compat=case.compat, strategy=case.strategy)) as wayport:
         key = wayport.keys.add(KEY, holders=(LIMITED,) if case.limited else ())
         headers = {"authorization": f"Bearer {key}"}
         warm = await wayport.ask(warm_up, case.path, headers=headers)
@@ -521,6 +595,7 @@ async def _outcome(case: Case, upstream: Upstream, *, straight: bool) -> dict[st
         await wayport.until_idle()
         assert taken == ([case.straight] if straight else [])
         gauges = {g.counter: (g.held, g.free, g.busy) for g in wayport.worker.admission.gauges.all()}
+        pins = {key: pin.deployment for key, pin in wayport.worker.routing.affinity._pins.items()}
         lives = {name: live.in_flight for name, live in wayport.worker.routing.lives._states.items()}
         assert not any(lives.values())
         traced = wayport.worker.routing.traces.of(told.headers.get("x-wayport-call-id", ""))
@@ -532,6 +607,7 @@ async def _outcome(case: Case, upstream: Upstream, *, straight: bool) -> dict[st
             "records": [_plain(record) for record in wayport.records[1:]],
             "traced": None if traced is None else _plain(traced),
             "gauges": gauges,
+            "pins": pins,
         }
 
 
@@ -579,6 +655,9 @@ def _plain(record: CallRecord) -> Any:
     for attempt in found.get("attempts", ()):
         for name in ("started_ms", "duration_ms", "wait_ms"):
             attempt.pop(name, None)
+    for decision in found.get("routing", ()):
+        # Some strategies go by times.
+        decision["scores"] = sorted(decision.get("scores", ()))
     return json.loads(re.sub(r"127\.0\.0\.1:\d+", "upstream", json.dumps(found, default=str)))
 
 

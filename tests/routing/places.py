@@ -36,6 +36,9 @@ class Request:
     def needs(self) -> Needs:
         return self._needs
 
+    def most_tokens(self) -> int:
+        return self._needs.input_tokens
+
     def tags(self) -> Sequence[str]:
         return self._tags
 

@@ -9,7 +9,7 @@ from wayport.access.allow import may_use
 from wayport.access.refusals import model_denied
 from wayport.pipeline.call import Call
 from wayport.routing.affinity import prompt_key, response_key, session_key, stored_at
-from wayport.routing.needs import Needs, needs_of
+from wayport.routing.needs import SURE_BYTES_PER_TOKEN, Needs, needs_of
 from wayport.routing.table import Found
 
 _text = msgspec.json.Decoder(str).decode
@@ -27,6 +27,9 @@ class CallAsking:
             call = self._call
             self._needs = needs_of(call.fields, call.client.body, stream=call.stream)
         return self._needs
+
+    def most_tokens(self) -> int:
+        return len(self._call.client.body) // SURE_BYTES_PER_TOKEN
 
     def tags(self) -> Sequence[str]:
         call = self._call

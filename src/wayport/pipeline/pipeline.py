@@ -144,7 +144,7 @@ class Pipeline:
                 )
             if own is not None:
                 found = await self._client_side.found(found, own)
-            plan = self._plan(call, found, table)
+            plan = self.plan(call, found, table)
             if plan.wishes.dry_run:
                 tell_plan(call, plan, self._clock.steady_s())
                 return
@@ -188,7 +188,7 @@ class Pipeline:
     async def go_on(self, call: Call, sent: Sent, *, found: Found, table: RoutingTable, candidate: Candidate) -> None:
         """The rest of a call that was sent to `candidate` the straight way (straight.py)."""
         try:
-            plan = self._plan(call, found, table)
+            plan = call.plan or self.plan(call, found, table)
             await tries(
                 call,
                 plan.begun(candidate),
@@ -209,7 +209,7 @@ class Pipeline:
             self._settle(call)
             call.let_go()
 
-    def _plan(self, call: Call, found: Found, table: RoutingTable) -> Plan:
+    def plan(self, call: Call, found: Found, table: RoutingTable) -> Plan:
         call.plan = plan = self._routing.plan(
             found,
             table,

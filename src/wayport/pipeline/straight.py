@@ -1,8 +1,7 @@
 """The straight way: an ordinary call from its body to its answer, in the callbacks of two sockets, without a task.
 
-Most calls are alike: a key that is remembered, a model with one healthy deployment, nothing in the request that asks for
-more. What such calls of one key to one model share is worked out once (`Lane`). Whatever is out of the
-ordinary takes the long way (pipeline.py), and so does whatever becomes so: a call that was sent straight and is not answered
+Most calls are alike: a key that is remembered, a model whose deployments are healthy, nothing in the request that asks for
+more. What such calls share is worked out once (lanes.py). Whatever is out of the ordinary takes the long way (pipeline.py), and so does whatever becomes so: a call that was sent straight and is not answered
 with a plain success goes on there from where it is.
 
 What must stay true: a call is taken only if nothing of it need be awaited or refused, and until it is, nothing has happened;
@@ -10,73 +9,41 @@ what is told, recorded and charged is what the long way would have told, recorde
 """
 
 import asyncio
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
-
-from wayport.access.allow import allow, may_call
 from wayport.access.authenticate import Authenticator
-from wayport.access.principal import Principal
 from wayport.core.clock import Clock
 from wayport.core.errors import WayportError
 from wayport.core.ids import NewId
-from wayport.core.net import Timeouts
 from wayport.core.record import AttemptRecord
-from wayport.core.secret import CREDENTIAL_NAMES
-from wayport.dialects.dialect import Dialect, Passthrough
-from wayport.pipeline import attribution, cache_points
-from wayport.pipeline.admission import Admit, Standing
+from wayport.pipeline import attribution
+from wayport.pipeline.admission import Admit
 from wayport.pipeline.answer_head import JSON, head_lines
 from wayport.pipeline.attempt import ANSWER_BYTES, Attempt, is_events, is_stream, note_stated
-from wayport.pipeline.betas import BETAS_HEADER
-from wayport.pipeline.call import Call, Client
+from wayport.pipeline.call import Call
+from wayport.pipeline.lanes import Ground, Lane, Lanes, Noting, Way, head_of
 from wayport.pipeline.pipeline import Pipeline
-from wayport.pipeline.prepare import Prepared, points_to_media, takes_no_addresses
+from wayport.pipeline.prepare import Prepared, points_to_media
 from wayport.pipeline.sent import Sent
 from wayport.pipeline.settle import Settlement
-from wayport.pipeline.targets import Target
-from wayport.pipeline.thoughts import wants_back
-from wayport.pipeline.tracing import TraceContext
-from wayport.providers.provider import Operation
-from wayport.routing import wishes
-from wayport.routing.group import Candidate
 from wayport.routing.routing import Routing
-from wayport.routing.snapshot import Deployment
-from wayport.routing.table import Found, RoutingTable
 from wayport.upstream.answer import Answer
 from wayport.upstream.connection import FOREVER
 from wayport.upstream.faults import TransportFault
-from wayport.upstream.headers import forwarded, passed_on
+from wayport.upstream.headers import passed_on
+from wayport.upstream.pool import Pool
 from wayport.upstream.transport import Transport
 from wayport.wire import patch
 
-log = logging.getLogger("wayport.pipeline")
-
-_LANES = 20_000
-_WAYS = 16
-_NAME_BYTES = 1024
-_NOTE = "straight"
 _NOTHING: Final[Sequence[str]] = ()
-_BETAS: Final = BETAS_HEADER.encode()
-
-_OF_INTEREST: Final = wishes.IN_BODY | CREDENTIAL_NAMES | {cache_points.FIELD}
-"""fields that somebody on the long way looks at"""
-_AND_TOOLS: Final = _OF_INTEREST | {"tools"}
-"""the same for targets that want back what led to their tool calls"""
-_text = msgspec.json.Decoder(str).decode
 _STREAMS: Final = {b"true": True, b"false": False, b"null": False}
 
 
-class Taken(Client, Protocol):
+class Taken(Noting, Protocol):
     """A client whose call can be called off."""
 
     task: "asyncio.Task[None] | StraightCall | None"
-    notes: dict[str, Any] | None
-    """where what is worked out of the head alone may be kept; None: nowhere"""
 
 
 class Load(Protocol):
@@ -85,71 +52,13 @@ class Load(Protocol):
     calls: int
 
 
-class Lane(Struct, frozen=True, eq=False, gc=False):
-    """What all ordinary calls of one key to one model on one path share."""
-
-    asked: str
-    """the model, behind the key's aliases"""
-    table: RoutingTable
-    found: Found
-    deployment: Deployment
-    candidate: Candidate
-    target: Target
-    upstream: Dialect
-    """what is spoken with the target"""
-    operation: Operation
-    """by whose path"""
-    passthrough: Passthrough | None
-    """None: the client speaks another dialect"""
-    of_interest: frozenset[str]
-    """fields of requests that are not ordinary"""
-    betas: bool
-    """the target has its own mind about beta flags"""
-    whole: Timeouts
-    streamed: Timeouts | None
-    """None: streams have a time to their first token, which needs a task, or an address of their own"""
-    renames: str | None
-    """the model's name in the answer, if it is not the upstream's"""
-    standing: Standing | None
-    """what binds them; None: nothing does"""
-    no_addresses: bool
-    """media by address would have to be fetched for it"""
-    compat: bool
-
-
-class Way(Struct, frozen=True, eq=False, gc=False):
-    """What all ordinary calls share that come with the same head and name the same model."""
-
-    principal: Principal
-    table: RoutingTable
-    lane: Lane | None
-    """None: none of them is ordinary"""
-    head: bytes = b""
-    """of what is sent upstream"""
-    trace: TraceContext | None = None
-    """what each of them is told of"""
-
-
-class Caller(Struct, frozen=True, eq=False, gc=False):
-    """What a request's head says of the call."""
-
-    path: str
-    dialect: Dialect
-    name: str
-    """who it says to be, for the authenticator"""
-    attributed: bool
-    """it says where the call comes from"""
-    ways: dict[bytes, Way]
-    """by the model as it stands in the body"""
-
-
 class Straight:
     """Takes ordinary calls. Its collaborators are those of the long way."""
 
     def __init__(
         self,
         *,
-        paths: Mapping[str, Dialect],
+        lanes: Lanes,
         pipeline: Pipeline,
         authenticator: Authenticator,
         routing: Routing,
@@ -161,10 +70,8 @@ class Straight:
         clock: Clock,
         new_id: NewId,
     ) -> None:
-        """`paths`: of chat calls, and the dialect that is spoken there."""
-        self._paths = paths
+        self._lanes = lanes
         self._pipeline = pipeline
-        self._named = authenticator.named
         self._known = authenticator.known
         self._routing = routing
         self._health = routing.health
@@ -176,20 +83,15 @@ class Straight:
         self._clock = clock
         self._new_id = new_id
         self._loop = asyncio.get_running_loop()
-        self._lanes: dict[tuple[str | None, str, bytes], tuple[Principal, Lane | None]] = {}
-        self._table: RoutingTable | None = None
 
     # ----------------------------------------------------------------------------------------------------- the way there
     def begin(self, client: Taken) -> bool:
         """Takes the call and answers it. False: it is for the long way, and nothing has happened."""
         clock = self._clock
         began_s, began_steady_s = clock.now_s(), clock.steady_s()
-        notes = client.notes
-        caller: Caller | None = notes.get(_NOTE) if notes else None
+        caller = self._lanes.caller(client)
         if caller is None:
-            caller = self._caller(client)
-            if caller is None:
-                return False
+            return False
         principal = self._known(caller.name)
         if principal is None or not self._health.quiet:
             return False
@@ -199,43 +101,16 @@ class Straight:
             model = bytes(fields["model"])
         except (ValueError, RecursionError, KeyError):
             return False
-        way = caller.ways.get(model)
-        if way is None or way.principal is not principal or way.table is not self._pipeline.table:
-            way = self._way(client, caller, principal, model)
-        lane = way.lane
-        if lane is None or not lane.of_interest.isdisjoint(fields):
+        way = self._lanes.way(client, caller, principal, model)
+        ground = way.ground
+        if ground is None or not ground.of_interest.isdisjoint(fields):
             return False
         stream = False
-        timeouts: Timeouts | None = lane.whole
         if "stream" in fields:
             stated = _STREAMS.get(bytes(fields["stream"]))
             if stated is None:
                 return False
-            if stated:
-                stream, timeouts = True, lane.streamed
-        deployment = lane.deployment
-        pool = self._transport.ready(lane.target.origin)
-        if (
-            timeouts is None
-            or pool is None
-            or self._attempt.lessons.taught(deployment) is not deployment
-            or (lane.no_addresses and points_to_media(body))
-        ):
-            return False
-        passthrough = lane.passthrough
-        sent, dropped = b"", _NOTHING
-        if passthrough is not None:
-            try:
-                sent, dropped = passthrough.patch_request(
-                    fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=stream
-                )
-            except (WayportError, ValueError, RecursionError):
-                return False
-            if dropped and not deployment.drop_params:
-                return False
-        record = AttemptRecord(
-            deployment=deployment.id, provider=deployment.provider, model=deployment.upstream_model, reason="first"
-        )
+            stream = stated
         call = Call(
             client,
             caller.dialect,
@@ -247,14 +122,10 @@ class Straight:
             began_steady_s,
             len(body),
             fields=fields,
-            model_asked=lane.asked,
+            model_asked=ground.asked,
             stream=stream,
             principal=principal,
-            snapshot=lane.table.snapshot,
-            attempts=[record],
-            deployment=deployment,
-            dropped=[*dropped],
-            timeouts=timeouts,
+            snapshot=ground.table.snapshot,
         )
         if caller.attributed or not attribution.IN_BODY.isdisjoint(fields):
             attribution.attribute(call)
@@ -262,25 +133,82 @@ class Straight:
             if asks and (("end_user" in asks and call.end_user) or ("tag" in asks and call.tags)):
                 # Whether they have limits is not known here.
                 return False
-        head = way.head
-        prepared = None
-        if passthrough is None:
+        lane = way.lane
+        if lane is not None:
+            return self._go(call, client, ground, way, lane)
+        chosen = self._chosen(call, way, ground)
+        if chosen is not None and chosen.lane is not None and self._go(call, client, ground, chosen, chosen.lane):
+            return True
+        # The plan knows the call.
+        call.plan = None
+        return False
+
+    def _free(self, call: Call, lane: Lane) -> Pool | None:
+        """Where a connection waits for it, if it may be gone at this moment."""
+        if (
+            (call.stream and lane.streamed is None)
+            or self._attempt.lessons.taught(lane.deployment) is not lane.deployment
+            or (lane.no_addresses and points_to_media(call.client.body))
+        ):
+            return None
+        return self._transport.ready(lane.target.origin)
+
+    def _chosen(self, call: Call, way: Way, ground: Ground) -> Way | None:
+        """The way to the deployment that the call's plan begins with. What is chosen is not chosen again on the long way,
+        or those that strategies take turns with would miss theirs: so all must be free.
+        """
+        for lane in ground.lanes.values():
+            if self._free(call, lane) is None:
+                return None
+        try:
+            step = self._pipeline.plan(call, ground.found, ground.table).first(self._clock.steady_s())
+        except WayportError:
+            return None
+        return way.branches[step.candidate.id] if step.reason == "first" else None
+
+    def _go(self, call: Call, client: Taken, ground: Ground, way: Way, lane: Lane) -> bool:
+        """Sends it. False: nothing was sent."""
+        pool = self._free(call, lane)
+        timeouts = lane.streamed if call.stream else lane.whole
+        if pool is None or timeouts is None:
+            return False
+        fields, deployment = call.fields, lane.deployment
+        head, prepared = way.head, None
+        dropped = _NOTHING
+        if lane.passthrough is not None:
+            try:
+                sent, dropped = lane.passthrough.patch_request(
+                    fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=call.stream
+                )
+            except (WayportError, ValueError, RecursionError):
+                return False
+            if dropped:
+                if not deployment.drop_params:
+                    return False
+                call.dropped = [*dropped]
+        record = AttemptRecord(
+            deployment=deployment.id, provider=deployment.provider, model=deployment.upstream_model, reason="first"
+        )
+        call.attempts = [record]
+        call.deployment = deployment
+        call.timeouts = timeouts
+        if lane.passthrough is None:
             prepared = self._translated(call, lane)
             if prepared is None:
                 return False
             sent, prepared.body = prepared.body, b""
             if prepared.lines:
-                head = _head(client, lane, prepared.lines)
+                head = head_of(client, lane, prepared.lines)
         if way.trace is not None:
             head += way.trace.lines(call)
         if pool.relay is not None:
             head = pool.relay.absolute(head, lane.target.origin)
-        standing = lane.standing
+        standing = ground.standing
         if standing is not None and not self._admit.at_once(call, standing):
             return False
         # From here on it is ours.
-        call.asked_s = now_s = clock.steady_s()
-        record.started_ms = (now_s - began_steady_s) * 1000
+        call.asked_s = now_s = self._clock.steady_s()
+        record.started_ms = (now_s - call.steady_s) * 1000
         self._load.calls += 1
         lane.candidate.live.begin(now_s, again=False)
         connection = pool.idle.pop()
@@ -293,6 +221,7 @@ class Straight:
             _reading=True,
             way=self,
             call=call,
+            ground=ground,
             lane=lane,
             client=client,
             prepared=prepared,
@@ -316,114 +245,16 @@ class Straight:
         except (WayportError, ValueError, RecursionError):
             return None
 
-    def _caller(self, client: Taken) -> Caller | None:
-        """None: calls with such a head are not ordinary."""
-        path = client.path
-        dialect = self._paths.get(path)
-        if dialect is None or not wishes.IN_HEAD.isdisjoint(client.headers):
-            return None
-        name = self._named(client.header)
-        if name is None:
-            return None
-        caller = Caller(path, dialect, name, not attribution.IN_HEAD.isdisjoint(client.headers), {})
-        if client.notes is not None:
-            client.notes[_NOTE] = caller
-        return caller
-
-    def _way(self, client: Taken, caller: Caller, principal: Principal, model: bytes) -> Way:
-        table = self._pipeline.table
-        lane = self._lane_of(principal, caller, model)
-        if lane is None or (lane.betas and client.header(_BETAS) is not None):
-            way = Way(principal, table, None)
-        else:
-            trace = None if b"\ntraceparent:" in lane.target.head else self._attempt.trace
-            way = Way(principal, table, lane, _head(client, lane), trace)
-        if len(caller.ways) >= _WAYS:
-            caller.ways.clear()
-        caller.ways[model] = way
-        return way
-
-    def _lane_of(self, principal: Principal, caller: Caller, model: bytes) -> Lane | None:
-        table = self._pipeline.table
-        if table is not self._table or len(self._lanes) >= _LANES:
-            self._table = table
-            self._lanes.clear()
-        if len(model) > _NAME_BYTES:
-            return None
-        key = (principal.key_hash, caller.path, model)
-        known = self._lanes.get(key)
-        if known is not None and known[0] is principal:
-            return known[1]
-        try:
-            lane = self._lane(principal, caller.path, caller.dialect, _text(model))
-        except (WayportError, ValueError):
-            # It is refused on the long way, which says why.
-            lane = None
-        self._lanes[key] = (principal, lane)
-        return lane
-
-    def _lane(self, principal: Principal, path: str, dialect: Dialect, asked: str) -> Lane | None:
-        """None: such calls are not ordinary. Raises `WayportError` where they would be refused."""
-        table = self._pipeline.table
-        snapshot = table.snapshot
-        if not asked or principal.ips or not may_call(principal, path) or ("tag" in principal.asks and principal.tags):
-            return None
-        asked = principal.aliases.get(asked, asked)
-        found = table.find_or_all(asked, "chat")
-        if found.auto:
-            return None
-        allow(principal, asked, found.name, groups=found.model.access_groups, compat=snapshot.compat)
-        candidate = self._routing.only(found)
-        if candidate is None:
-            return None
-        deployment = candidate.deployment
-        profile = deployment.profile
-        if (
-            not deployment.base_url
-            or deployment.params
-            or deployment.signed
-            or deployment.follows
-            or profile.betas_in_body
-        ):
-            return None
-        upstream, operation = self._attempt.prepare.route(dialect, "chat", deployment)
-        passthrough = dialect.passthrough if upstream is dialect else None
-        target = self._attempt.targets.of(deployment, operation, stream=False)
-        if target.betas or (passthrough is None and upstream is dialect):
-            return None
-        whole, streamed = _timeouts(deployment, snapshot.router.request_timeout_s)
-        if self._attempt.targets.of(deployment, operation, stream=True).url != target.url:
-            streamed = None
-        return Lane(
-            asked=asked,
-            table=table,
-            found=found,
-            deployment=deployment,
-            candidate=candidate,
-            target=target,
-            upstream=upstream,
-            operation=operation,
-            passthrough=passthrough,
-            of_interest=_AND_TOOLS if passthrough is not None and wants_back(profile) else _OF_INTEREST,
-            betas=passthrough is not None and (profile.betas is not None or bool(profile.refused_betas)),
-            whole=whole,
-            streamed=streamed,
-            renames=asked if snapshot.response_model == "requested" else None,
-            standing=self._admit.standing(principal, asked, table=table, found=found),
-            no_addresses=passthrough is not None and takes_no_addresses(profile),
-            compat=snapshot.compat == "litellm",
-        )
-
     # ------------------------------------------------------------------------------------------------------ the way back
     def answered(self, straight: "StraightCall") -> None:
         """The upstream's answer is whole: the client's."""
-        call, lane = straight.call, straight.lane
+        call, ground, lane = straight.call, straight.ground, straight.lane
         body = straight.whole()
         now_s = self._clock.steady_s()
         passthrough, stated = lane.passthrough, None
         try:
             if passthrough is not None:
-                data, stated = passthrough.patch_response(body, model=lane.renames)
+                data, stated = passthrough.patch_response(body, model=ground.renames)
                 usage = stated.usage
             else:
                 data = self._attempt.tell(call, straight.coming_back(), body)
@@ -445,7 +276,7 @@ class Straight:
             call.usage_source = "reported"
         call.attempts[0].status = 200
         self._settle(call)
-        call.client.respond(200, head_lines(call, JSON, passed_on(straight.headers, compat=lane.compat)), data)
+        call.client.respond(200, head_lines(call, JSON, passed_on(straight.headers, compat=ground.compat)), data)
         live.answered(
             now_s,
             took_s=took_s,
@@ -454,6 +285,11 @@ class Straight:
             output_tokens=usage.output_tokens,
         )
         self._health.succeeded(lane.deployment, now_s)
+        plan = call.plan
+        if plan is not None:
+            if plan.learns and plan.pins:
+                self._routing.affinity.pin(plan.pins, lane.deployment.id, now_s)
+            call.plan = None
         straight.client.task = None
         self._load.calls -= 1
         call.fields = {}
@@ -461,18 +297,18 @@ class Straight:
 
     def go_on(self, straight: "StraightCall", fault: TransportFault | None) -> None:
         """It is no ordinary call any more: the long way goes on with it."""
-        lane = straight.lane
         straight.handed_over = True
         sent = Sent(straight.coming_back(), None if straight.unanswered else straight, fault)
         client: Taken = straight.client
-        client.task = task = self._loop.create_task(self._long_way(straight, lane, sent))
+        client.task = task = self._loop.create_task(self._long_way(straight, sent))
         task.add_done_callback(lambda _: self._unless_begun(straight))
 
-    async def _long_way(self, straight: "StraightCall", lane: Lane, sent: Sent) -> None:
+    async def _long_way(self, straight: "StraightCall", sent: Sent) -> None:
         straight.began = True
+        ground = straight.ground
         try:
             await self._pipeline.go_on(
-                straight.call, sent, found=lane.found, table=lane.table, candidate=lane.candidate
+                straight.call, sent, found=ground.found, table=ground.table, candidate=straight.lane.candidate
             )
         finally:
             self._load.calls -= 1
@@ -516,28 +352,12 @@ class Straight:
         straight.call.let_go()
 
 
-def _head(client: Client, lane: Lane, lines: bytes = b"") -> bytes:
-    """`lines`: what the content asks for."""
-    target = lane.target
-    head = target.head + lines
-    return head + forwarded(lane.upstream.name, client.header, taken=head, betas=target.takes_beta)
-
-
-def _timeouts(deployment: Deployment, patience_s: float | None) -> tuple[Timeouts, Timeouts | None]:
-    """Of whole answers and of streams, as the long way finds them for calls that wish nothing."""
-    own = deployment.timeouts
-    if patience_s is not None and (own.total_s is None or patience_s < own.total_s):
-        own = replace(own, total_s=patience_s)
-    if own.first_token_s is not None:
-        return own, None
-    return own, own if own.stream_idle_s is None else replace(own, idle_s=own.stream_idle_s)
-
-
 class StraightCall(Answer, kw_only=True, eq=False):
     """One call on its way, the receiver of its own answer. Towards the client's connection it is what can be cancelled."""
 
     way: Straight
     call: Call
+    ground: Ground
     lane: Lane
     client: Any
     prepared: Prepared | None = None

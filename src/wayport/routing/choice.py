@@ -40,6 +40,10 @@ class Asking(Protocol):
     """The request, as far as a choice needs to look at it. Asked only where there is a choice."""
 
     def needs(self) -> Needs: ...
+    def most_tokens(self) -> int:
+        """Of input: its needs state no more than that."""
+        ...
+
     def tags(self) -> Sequence[str]: ...
     def pins(self, found: Found, kinds: Sequence[str]) -> tuple[str, ...]: ...
     def may_use(self, model: str) -> bool: ...
@@ -277,7 +281,14 @@ def _fitting(able: Sequence[Candidate], group: Group, ask: Ask, choice: Choice) 
         if not able:
             choice.lost_by = "region"
     elsewhere = bool(group.model.context_window_fallbacks)
-    if group.windows and policy.pre_call_checks and able and (len(able) > 1 or elsewhere):
+    narrowest = group.narrowest
+    if (
+        narrowest is not None
+        and policy.pre_call_checks
+        and able
+        and (len(able) > 1 or elsewhere)
+        and ask.asking.most_tokens() > narrowest
+    ):
         lacking: Removed = {}
         tokens = ask.asking.needs().input_tokens
         fitting = filters.by_needs(able, Needs(input_tokens=tokens), strict=False, removed=lacking)

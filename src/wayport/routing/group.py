@@ -34,7 +34,7 @@ class Candidate:
 
 class Group:
     __slots__ = (
-        "able", "counted", "cumulative", "limited", "lives", "model", "orders", "parallel", "single", "tagged", "windows",
+        "able", "counted", "cumulative", "limited", "lives", "model", "narrowest", "orders", "parallel", "single", "tagged",
     )  # fmt: skip
 
     def __init__(self, model: Model, deployments: tuple[Deployment, ...], lives: LiveStates) -> None:
@@ -57,8 +57,9 @@ class Group:
                 candidate.live.slots = lives.slots_of(candidate.deployment)
         self.tagged = any(d.tags for d in able)
         self.orders = len({c.order for c in self.able}) > 1
-        self.windows = any(d.context_window is not None for d in able)
-        simple = not (self.limited or self.tagged or (self.windows and model.context_window_fallbacks))
+        self.narrowest = min((d.context_window for d in able if d.context_window is not None), default=None)
+        """the least context window, in tokens; None: nobody has stated one"""
+        simple = not (self.limited or self.tagged or (self.narrowest is not None and model.context_window_fallbacks))
         self.single = self.able[0] if len(deployments) == 1 and self.able and simple and model.name != AUTO else None
         """the only one there is, and nothing to be asked about it"""
 

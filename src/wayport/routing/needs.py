@@ -8,7 +8,7 @@ from wayport.wire.patch import Fields
 
 _IMAGES = (b'"image_url"', b'"input_image"', b'"image"', b'"inlineData"', b'"inline_data"')
 _MEDIA = (*_IMAGES, b'"file_data"', b'"input_audio"', b'"document"', b'"video_url"')
-_SURE_BYTES_PER_TOKEN = 5
+SURE_BYTES_PER_TOKEN = 5
 """no ordinary text has more: what does not fit by this measure does not fit"""
 _BYTES_PER_TOKEN = 4
 _USUAL_OUTPUT_TOKENS = 500
@@ -34,7 +34,7 @@ def needs_of(fields: Fields, body: bytes, *, stream: bool) -> Needs:
     form = fields.get("response_format") or fields.get("text") or fields.get("generationConfig")
     media = any(word in body for word in _MEDIA)
     return Needs(
-        input_tokens=0 if media else len(body) // _SURE_BYTES_PER_TOKEN,
+        input_tokens=0 if media else len(body) // SURE_BYTES_PER_TOKEN,
         expected_tokens=len(body) // _BYTES_PER_TOKEN,
         output_tokens=_limit(fields),
         tools=has_tools and bytes(fields.get("tools", b"[]")).strip() not in (b"[]", b"null"),

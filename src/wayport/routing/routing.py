@@ -63,6 +63,10 @@ class Routing:
         """The one deployment there is for calls that wish nothing, where nothing needs to be looked at."""
         return self._chooser.only(found, NO_WISHES)
 
+    def candidates(self, found: Found) -> tuple[Candidate, ...]:
+        """All that may be chosen for calls of this model."""
+        return self._chooser.group(found).able
+
     # ----------------------------------------------------------------------------------------------------- learning
     def begin(self, step: Step, now_s: float) -> None:
         """A call goes there. To be followed by `end`, whatever becomes of it."""

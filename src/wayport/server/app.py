@@ -37,6 +37,7 @@ from wayport.pipeline.attempt import Attempt
 from wayport.pipeline.bodies import Bodies, Whose
 from wayport.pipeline.call import Call
 from wayport.pipeline.client_side import ClientSide
+from wayport.pipeline.lanes import Lanes
 from wayport.pipeline.native import NativeAnswers
 from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.settle import Journal, Settlement, UnderWay
@@ -215,7 +216,14 @@ class Worker:
         # Bodies are kept of what passes the long way; an origin is looked at there.
         self.straight = (
             Straight(
-                paths=CHAT_PATHS,
+                lanes=Lanes(
+                    paths=CHAT_PATHS,
+                    pipeline=self.pipeline,
+                    authenticator=self.authenticator,
+                    routing=self.routing,
+                    admit=self.admit,
+                    attempt=self.attempt,
+                ),
                 pipeline=self.pipeline,
                 authenticator=self.authenticator,
                 routing=self.routing,
