@@ -122,16 +122,18 @@ class Told(NamedTuple):
     facts: tuple[object, ...]
 
 
-class ClientWire(Wire):
+class Socket(Wire):
+    def is_closing(self) -> bool:
+        return not self.open
+
+
+class ClientWire(Socket):
     """A socket's transport that has had enough after some bytes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.enough = b""
         self.tell: Callable[[], None] = lambda: None
-
-    def is_closing(self) -> bool:
-        return not self.open
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         super().write(data)
@@ -151,7 +153,7 @@ class Rig:
         keep_usage: bool,
         renames: bool,
     ) -> None:
-        self.wire, self.client_wire = Wire(), ClientWire()
+        self.wire, self.client_wire = Socket(), ClientWire()
         self.state = ServerState()
         load, limits = Load(), Limits()
         self.exchanges: list[Exchange] = []

@@ -214,10 +214,8 @@ class PassthroughRelay(StreamRelay):
         self._splitter: Splits = splitter or text
         self._ending = dialect.ending
         self._passes = dialect.passthrough.passes
-        line = call.client.line() if model is None and splitter is None else None
-        self._line = line or call.client.write
-        self._in_chunks = line is not None
-        """events of content go on in the chunks in which they came"""
+        self._line = call.client.line() if model is None else None
+        """where events of content go on in the chunks in which they came"""
         self._passed = b""
         """the last chunk that went so"""
         self._passed_bytes = 0
@@ -231,7 +229,7 @@ class PassthroughRelay(StreamRelay):
 
     @property
     def on_chunk(self) -> Callable[[bytes, int], bool] | None:
-        return self._pass_on if self._in_chunks else None
+        return self._pass_on if self._splitter is self._text else None
 
     def _pass_on(self, chunk: bytes, start: int) -> bool:
         """Nearly all of a stream: one event of content, whole, in a chunk of its own."""
@@ -246,13 +244,17 @@ class PassthroughRelay(StreamRelay):
             or not self._passes(chunk, start)
         ):
             return False
+        line = self._line
+        if line is None:
+            self.client.write(self._content(chunk[start:end]))
+            return True
         self._passed = chunk
         size = end - start
         self._passed_bytes += size
         self._events += 1
         if size < self._smallest:  # noqa: PLR1730 (the call of a built-in, a million times)
             self._smallest = size
-        self._line(chunk)
+        line(chunk)
         return True
 
     def _recall(self) -> None:
