@@ -61,6 +61,25 @@ class Source(Protocol):
 class StreamRelay:
     """What both ways of relaying share: holding back, opening, ending, and settling in time."""
 
+    # Slots in all of them: hundreds of streams take turns, and each finds the processor's caches full of the others.
+    __slots__ = (
+        "_head",
+        "_held",
+        "_held_bytes",
+        "_loop",
+        "_now",
+        "_settle",
+        "_source",
+        "_timer",
+        "call",
+        "client",
+        "ended",
+        "fault",
+        "keep",
+        "keeping",
+        "opened",
+    )
+
     def __init__(
         self,
         call: Call,
@@ -187,6 +206,28 @@ class StreamRelay:
 
 class PassthroughRelay(StreamRelay):
     """Same dialect on both sides: events are glanced at, not decoded."""
+
+    __slots__ = (
+        "_dialect",
+        "_ending",
+        "_events",
+        "_first",
+        "_glance",
+        "_keep_usage",
+        "_last",
+        "_line",
+        "_model",
+        "_passed",
+        "_passed_bytes",
+        "_passes",
+        "_passthrough",
+        "_patch",
+        "_smallest",
+        "_splitter",
+        "_tail",
+        "_text",
+        "_usage",
+    )
 
     def __init__(
         self,
@@ -393,6 +434,17 @@ class PassthroughRelay(StreamRelay):
 
 class TranslatedRelay(StreamRelay):
     """Another dialect upstream: every event is decoded to deltas and encoded from them."""
+
+    __slots__ = (
+        "_answer_id",
+        "_decoder",
+        "_dialect",
+        "_encoder",
+        "_model",
+        "_reported",
+        "_restore",
+        "_splitter",
+    )
 
     def __init__(
         self,
