@@ -12,10 +12,12 @@ from tests.dialects import laws
 from wayport.dialects.anthropic_messages import DIALECT as ANTHROPIC
 from wayport.dialects.anthropic_messages_usage import merge
 from wayport.dialects.dialect import Profile
+from wayport.dialects.gemini_content import DIALECT as GEMINI
 from wayport.dialects.neutral import Message, Request, Response, Text
 from wayport.dialects.openai_chat import DIALECT as OPENAI
 from wayport.wire import anthropic_messages as wire
 from wayport.wire import patch
+from wayport.wire.sse import parse
 
 NEW = "x_unknown"
 """a field that nobody knows: whatever holds it is read field by field"""
@@ -109,3 +111,79 @@ def test_one_text_is_told_as_any_content() -> None:
         for content in (texts[:1], texts)
     ]
     assert told[0] == told[1]
+
+
+# -------------------------------------------------------------------------------------------------------------- Google's
+SIGNED = st.sampled_from([{}, {"thoughtSignature": "c2ln"}, {"thoughtSignature": None}])
+DATA = st.sampled_from(["iVBORw0KGgo=", "-_-_", ""])
+HELD = st.one_of(
+    st.builds(lambda text: {"text": text}, TEXTS),
+    st.builds(lambda text, thought: {"text": text, "thought": thought}, TEXTS, st.booleans()),
+    st.builds(
+        lambda data, kind: {"inlineData": {"mimeType": kind, "data": data}},
+        DATA,
+        st.sampled_from(["image/png", "audio/wav", "video/mp4", "application/pdf"]),
+    ),
+    st.just({"inlineData": {"mimeType": "image/png", "data": "AAAA"}, "thought": True}),
+    st.just({"functionCall": {"name": "look", "args": {"where": "here"}}}),
+    st.just({"functionCall": {"name": "look", "id": "call_1", "args": {}}}),
+    st.just({"functionCall": {"name": "look"}}),
+    st.just({"functionCall": {"name": "", "args": {}}}),
+    st.just({"text": "Both", "functionCall": {"name": "look"}}),
+    st.just({"executableCode": {"language": "PYTHON", "code": "1"}}),
+)
+PARTS = st.lists(st.builds(lambda held, signed: {**held, **signed}, HELD, SIGNED), max_size=4)
+BESIDE = st.sampled_from(
+    [{}, {"finishReason": "STOP"}, {"index": 0}, {"index": 1, "finishReason": "STOP", "avgLogprobs": -0.5}]
+)
+CANDIDATES = st.builds(lambda parts, beside: {"content": {"role": "model", "parts": parts}, **beside}, PARTS, BESIDE)
+ENVELOPES = st.sampled_from(
+    [
+        {},
+        {"modelVersion": "g", "responseId": "r", "createTime": "2026-11-20T10:00:00Z"},
+        {"usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 2, "totalTokenCount": 6}},
+    ]
+)
+
+
+@given(candidate=CANDIDATES, envelope=ENVELOPES)
+@settings(max_examples=300)
+def test_googles_plain_answers_are_read_as_any_answer(candidate: dict[str, Any], envelope: dict[str, Any]) -> None:
+    _are_read_alike({"candidates": [candidate], **envelope})
+
+
+@given(events=st.lists(st.tuples(CANDIDATES, ENVELOPES), min_size=1, max_size=5))
+@settings(max_examples=300)
+def test_googles_plain_events_are_read_as_any_event(events: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    said = [{"candidates": [candidate], **envelope} for candidate, envelope in events]
+    assert _deltas(said) == _deltas([{**event, NEW: 1} for event in said])
+
+
+@laws.each("gemini_content", "response.json")
+def test_googles_recorded_answers_are_read_as_any_answer(case: Path) -> None:
+    said = json.loads((case / "response.json").read_bytes())
+    _are_read_alike(said)
+    assert _deltas([said]) == _deltas([{**said, NEW: 1}])
+
+
+def _are_read_alike(said: dict[str, Any]) -> None:
+    assert GEMINI.upstream is not None
+    decode = GEMINI.upstream.decode_response
+    assert _bare(decode(json.dumps(said).encode())) == _bare(decode(json.dumps({**said, NEW: 1}).encode()))
+
+
+def _deltas(events: list[dict[str, Any]]) -> Any:
+    assert GEMINI.upstream is not None
+    decoder = GEMINI.upstream.stream_decoder()
+    deltas = [
+        each for event in events for each in decoder.feed(parse(b"data: " + json.dumps(event).encode() + b"\n\n"))
+    ]
+    found = json.loads(msgspec.json.encode([*deltas, *decoder.end()]))
+    for delta in found:
+        if delta["type"] == "Annotated":
+            delta["extras"] = {name: value for name, value in (delta["extras"] or {}).items() if name != NEW} or None
+    return [
+        delta
+        for delta in found
+        if delta["type"] != "Annotated" or any(delta[each] for each in ("extras", "model", "service_tier"))
+    ]

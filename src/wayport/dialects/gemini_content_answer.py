@@ -5,13 +5,14 @@ of ours on the answer's shape.
 """
 
 import datetime as dt
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from wayport.dialects.gemini_content_calls import AnswerCalls
-from wayport.dialects.gemini_content_parts import Json, read_part, write_part
+from wayport.dialects.gemini_content_parts import Json, is_plain, plain_part, read_part, write_part
 from wayport.dialects.gemini_content_seals import Pending
 from wayport.dialects.gemini_content_usage import (
     read_logprobs,
@@ -26,10 +27,14 @@ from wayport.dialects.gemini_content_usage import (
 from wayport.dialects.gemini_content_words import NAME, finish_of, finish_word
 from wayport.dialects.neutral import Choice, Citation, Extras, Part, Reasoning, Request, Response, Text, ToolCall
 from wayport.wire.gemini_content import (
+    NOTHING,
     NULL,
     Object,
+    PlainAnswer,
+    PlainCandidate,
     decode_object,
     decode_objects,
+    decode_plain,
     decode_string,
     encode,
     optional_string,
@@ -49,7 +54,46 @@ class NotAnAnswer(ValueError):
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
+def plain_answer(data: bytes) -> PlainAnswer | None:
+    """An answer, or an event of one, that can be read in one go: long values are then looked through once."""
+    try:
+        answer = decode_plain(data)
+    except (ValueError, RecursionError):
+        return None
+    for candidate in answer.candidates:
+        for part in candidate.content.parts:
+            if not is_plain(part):
+                return None
+    return answer
+
+
 def decode_response(body: bytes) -> Response:
+    plain = plain_answer(body)
+    return _decode_any(body) if plain is None else _of_plain(plain)
+
+
+def _of_plain(answer: PlainAnswer) -> Response:
+    response = Response(dialect=NAME, id=answer.response_id, model=answer.model_version)
+    calls = AnswerCalls(response.id)
+    for number, candidate in enumerate(answer.candidates):
+        facts = facts_of(candidate)
+        index = index_of(facts, number)
+        parts = [plain_part(part, calls, index) for part in candidate.content.parts]
+        choice = Choice(index=index, parts=parts, extras=facts or None)
+        if (said := candidate.finish_reason) is not None:
+            choice.finish_raw = said
+            choice.finish = finish_of(said, calls=any(isinstance(part, ToolCall) for part in parts))
+        response.choices.append(choice)
+    if answer.usage_metadata != NOTHING:
+        response.usage, response.service_tier = read_usage(answer.usage_metadata, 0)
+        response.usage_raw = answer.usage_metadata
+    if answer.create_time != NOTHING:
+        response.extras["createTime"] = answer.create_time
+        response.created = seconds_of(answer.create_time)
+    return response
+
+
+def _decode_any(body: bytes) -> Response:
     fields = decode_object(body)
     if "candidates" not in fields and "promptFeedback" not in fields and "usageMetadata" not in fields:
         raise NotAnAnswer("the body has neither candidates nor promptFeedback")
@@ -96,6 +140,19 @@ def _read_candidate(fields: Object, number: int, calls: AnswerCalls) -> Choice:
     _cite(choice, fields)
     choice.extras = fields or None
     return choice
+
+
+_facts = attrgetter("index", "safety_ratings", "avg_logprobs")
+_NO_FACTS = (NOTHING, NOTHING, NOTHING)
+_FACTS = ("index", "safetyRatings", "avgLogprobs")
+
+
+def facts_of(candidate: PlainCandidate) -> Object:
+    """What stands beside the content and the reason of its end."""
+    stated = _facts(candidate)
+    if stated == _NO_FACTS:
+        return {}
+    return {name: raw for name, raw in zip(_FACTS, stated, strict=True) if raw != NOTHING}
 
 
 def index_of(fields: Object, number: int) -> int:

@@ -41,10 +41,15 @@ def read_source(kind: str, inner: Object, fields: Object) -> Media:
         return Media(kind="url" if known else "file", value=uri, media_type=media_type, filename=filename)
     data = optional_string(inner.pop("data", None)) or ""
     # Google's SDKs write URL-safe base64, which other APIs refuse.
-    if "-" in data or "_" in data:
+    if is_url_safe(data):
         data = data.translate(_STANDARD)
         fields[URL_SAFE] = Raw(b"true")
     return Media(kind="base64", value=data, media_type=media_type, filename=filename)
+
+
+def is_url_safe(data: str) -> bool:
+    """Whether base64 is written in the alphabet for URLs, as far as that can be seen."""
+    return "-" in data or "_" in data
 
 
 def make_media(source: Media, extras: Extras | None, signature: str | None) -> Image | Audio | Video | Document:

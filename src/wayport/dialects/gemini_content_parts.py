@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from wayport.dialects.gemini_content_calls import AnswerCalls, HistoryCalls, was_made
-from wayport.dialects.gemini_content_media import make_media, read_source, write_media
+from wayport.dialects.gemini_content_media import is_url_safe, make_media, read_source, write_media
 from wayport.dialects.gemini_content_words import NAME
 from wayport.dialects.neutral import (
     Audio,
@@ -19,6 +19,7 @@ from wayport.dialects.neutral import (
     Extras,
     Image,
     Issuer,
+    Media,
     Opaque,
     Part,
     Reasoning,
@@ -31,8 +32,11 @@ from wayport.dialects.neutral import (
 from wayport.dialects.tool_names import ToolNames
 from wayport.wire.gemini_content import (
     CAMEL_OF,
+    NOTHING,
     SNAKE_OF,
+    TRUE,
     Object,
+    PlainPart,
     decode_object,
     decode_objects,
     encode,
@@ -106,6 +110,37 @@ def read_part(fields: Object, calls: Calls, choice: int = 0) -> Part:
         signature = take_text(fields, "thoughtSignature")
         return make_media(source, _extras(fields, spelled, kind, inner), signature)
     return Opaque(dialect=NAME, raw=Raw(encode(_respell(fields, spelled))), kind=kind)
+
+
+_THOUGHT_OR_NOT = (NOTHING, TRUE)
+
+
+def is_plain(part: PlainPart) -> bool:
+    """Whether `plain_part` can read it: one thing, and a thought only if it is a text."""
+    if part.text is not None:
+        return part.inline_data is None and part.function_call is None and part.thought in _THOUGHT_OR_NOT
+    if part.thought != NOTHING or (part.inline_data is None) == (part.function_call is None):
+        return False
+    return part.inline_data is None or not is_url_safe(part.inline_data.data)
+
+
+def plain_part(given: PlainPart, calls: AnswerCalls, choice: int) -> Part:
+    """As `read_part`, of a part that is plain."""
+    signature = given.thought_signature
+    if (text := given.text) is not None:
+        if given.thought == NOTHING:
+            return Text(text=text, signature=signature)
+        return Reasoning(text=text, signature=signature, issuer="gemini" if signature is not None else None)
+    if (blob := given.inline_data) is not None:
+        return make_media(Media(kind="base64", value=blob.data, media_type=blob.mime_type), None, signature)
+    call = given.function_call
+    assert call is not None
+    return ToolCall(
+        id=call.id or calls.next_id(choice, call.name),
+        name=call.name,
+        arguments=_compact(bytes(call.args)).decode(),
+        signature=signature,
+    )
 
 
 def _extras(fields: Object, spelled: set[str], key: str = "", inner: Object | None = None) -> Extras | None:

@@ -16,14 +16,16 @@ from wayport.dialects.gemini_content_answer import (
     CONTENT,
     block_reason,
     content_note,
+    facts_of,
     index_of,
+    plain_answer,
     seconds_of,
     sources_of,
 )
 from wayport.dialects.gemini_content_calls import AnswerCalls
 from wayport.dialects.gemini_content_errors import fault_in_stream
 from wayport.dialects.gemini_content_partial import GrowingArguments
-from wayport.dialects.gemini_content_parts import read_part
+from wayport.dialects.gemini_content_parts import plain_part, read_part
 from wayport.dialects.gemini_content_usage import merge_logprobs, read_logprobs, read_usage, searches_in
 from wayport.dialects.gemini_content_words import NAME, finish_of
 from wayport.dialects.neutral import (
@@ -45,8 +47,10 @@ from wayport.dialects.neutral import (
     UsageReported,
 )
 from wayport.wire.gemini_content import (
+    NOTHING,
     NULL,
     Object,
+    PlainAnswer,
     decode_object,
     decode_objects,
     decode_string,
@@ -92,17 +96,23 @@ class StreamDecoder:
         self._usage: Raw | None = None
         self._searches = 0
         self._tier: str | None = None
+        self._odd = 0
+        """events in turn that were not plain"""
 
     # -------------------------------------------------------------------------------------------------- the events
     def feed(self, event: Event) -> Iterable[Delta]:
         data = event.data
         if self._over or not data or data == b"[DONE]":
             return ()
+        deltas: list[Delta] = []
         try:
+            plain = self._plain(data)
+            if plain is not None:
+                self._read_plain(plain, deltas)
+                return deltas
             fields = decode_object(data) if data[:1] != b"[" else decode_objects(data)[0]
             if "error" in fields:
                 return self._fail(fault_in_stream(data))
-            deltas: list[Delta] = []
             self._read(fields, deltas)
         except (ValueError, IndexError, RecursionError) as error:
             return self._fail(
@@ -114,22 +124,64 @@ class StreamDecoder:
         self._over = True
         return (Failed(fault=fault),)
 
+    def _plain(self, data: bytes) -> PlainAnswer | None:
+        """An event that can be read in one go. Where several in turn could not, the rest of the stream is not tried."""
+        if self._odd >= _MOST_ODD:
+            return None
+        answer = plain_answer(data)
+        self._odd = self._odd + 1 if answer is None else 0
+        return answer
+
+    def _read_plain(self, answer: PlainAnswer, deltas: list[Delta]) -> None:
+        created = answer.create_time
+        self._envelope(
+            answer.response_id, answer.model_version, {} if created == NOTHING else {"createTime": created}, deltas
+        )
+        before = len(deltas)
+        finished = False
+        for number, candidate in enumerate(answer.candidates):
+            facts = facts_of(candidate)
+            index = index_of(facts, number)
+            choice = self._choice(index)
+            for place, given in enumerate(candidate.content.parts):
+                self._part(plain_part(given, self._calls, index), place, index, choice, deltas)
+            if candidate.finish_reason is not None:
+                choice.finish = candidate.finish_reason
+                finished = True
+            else:
+                facts.pop("index", None)
+            if facts:
+                self._facts(facts, index, choice, deltas)
+        if answer.usage_metadata != NOTHING:
+            self._usage = answer.usage_metadata
+            if finished or len(deltas) == before:
+                self._tell_usage(deltas)
+
+    def _envelope(self, response_id: str, model: str, rest: Object, deltas: list[Delta]) -> None:
+        if not self._started:
+            self._started = True
+            self._model = model
+            self._calls = AnswerCalls(response_id)
+            created = seconds_of(rest.get("createTime"))
+            deltas.append(Started(id=response_id, model=model, created=created, dialect=NAME))
+        elif model and model != self._model:
+            self._model = model
+            deltas.append(Annotated(model=model))
+        if rest:
+            self._extras.update(rest)
+
+    def _choice(self, index: int) -> _Choice:
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = _Choice()
+        return choice
+
     def _read(self, fields: Object, deltas: list[Delta]) -> None:
         model = optional_string(fields.pop("modelVersion", None)) or ""
         response_id = optional_string(fields.pop("responseId", None)) or ""
         candidates = fields.pop("candidates", NULL)
         usage = fields.pop("usageMetadata", None)
-        if not self._started:
-            self._started = True
-            self._model = model
-            self._calls = AnswerCalls(response_id)
-            created = seconds_of(fields.get("createTime"))
-            deltas.append(Started(id=response_id, model=model, created=created, dialect=NAME))
-        elif model and model != self._model:
-            self._model = model
-            deltas.append(Annotated(model=model))
-        if fields:
-            self._extras.update(fields)
+        self._envelope(response_id, model, fields, deltas)
         before = len(deltas)
         finished = False
         if candidates != NULL:
@@ -144,15 +196,14 @@ class StreamDecoder:
     def _candidate(self, fields: Object, number: int, deltas: list[Delta]) -> bool:
         """Reads one candidate's news; whether it says that the candidate is finished."""
         index = index_of(fields, number)
-        choice = self._choices.get(index)
-        if choice is None:
-            choice = self._choices[index] = _Choice()
+        choice = self._choice(index)
         content = fields.pop("content", None)
         held: Object = {} if content is None or content == NULL else decode_object(content)
         parts = held.pop("parts", None)
         listed = [] if parts is None else decode_objects(parts)
-        for place, part in enumerate(listed):
-            self._part(part, place, index, choice, deltas)
+        for place, each in enumerate(listed):
+            written = dict(each) if "functionCall" in each else None
+            self._part(read_part(each, self._calls, index), place, index, choice, deltas, written=written)
         said = fields.pop("finishReason", None)
         if said is not None:
             choice.finish = decode_string(said)
@@ -179,9 +230,17 @@ class StreamDecoder:
         choice.extras.update(fields)
 
     # --------------------------------------------------------------------------------------------------- the parts
-    def _part(self, fields: Object, place: int, index: int, choice: _Choice, deltas: list[Delta]) -> None:
-        written = dict(fields) if "functionCall" in fields else None
-        part = read_part(fields, self._calls, index)
+    def _part(
+        self,
+        part: Part,
+        place: int,
+        index: int,
+        choice: _Choice,
+        deltas: list[Delta],
+        *,
+        written: Object | None = None,
+    ) -> None:
+        """`written`: a call that may be a piece of one."""
         if isinstance(part, Text | Reasoning):
             self._words(part, place, index, choice, deltas)
         elif isinstance(part, ToolCall) and written is not None and _is_piece(part, choice):
@@ -293,6 +352,7 @@ class StreamDecoder:
 
 
 _TRUE = Raw(b"true")
+_MOST_ODD = 3
 _BEGUN: Extras = {"functionCall": Raw(b'{"willContinue":true}')}
 
 

@@ -5,10 +5,10 @@ values, so that nothing is lost; structs are only for what is consumed here. htt
 """
 
 import re
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 Object = dict[str, Raw]
 """a JSON object with its values undecoded"""
@@ -69,6 +69,49 @@ class UsageOnly(Struct, frozen=True, kw_only=True, rename="camel"):
     response_id: str | None = None
     usage_metadata: UsageMetadata | None = None
     candidates: list[SearchedCandidate] = []
+
+
+# ------------------------------------------------------------------------------------------------------ plain answers
+class PlainBlob(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    mime_type: str
+    data: str
+
+
+class PlainCall(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1)]
+    id: str = ""
+    args: Raw = Raw()
+
+
+class PlainPart(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    text: str | None = None
+    thought: Raw = Raw()
+    thought_signature: str | None = None
+    inline_data: PlainBlob | None = None
+    function_call: PlainCall | None = None
+
+
+class PlainContent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    role: Literal["model"]
+    parts: Annotated[list[PlainPart], Meta(min_length=1)]
+
+
+class PlainCandidate(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    content: PlainContent
+    finish_reason: str | None = None
+    index: Raw = Raw()
+    safety_ratings: Raw = Raw()
+    avg_logprobs: Raw = Raw()
+
+
+class PlainAnswer(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """An answer, or an event of a stream, in which nothing stands that is seldom there: read in one go, as it may be long."""
+
+    candidates: Annotated[list[PlainCandidate], Meta(min_length=1)]
+    usage_metadata: Raw = Raw()
+    model_version: str = ""
+    response_id: str = ""
+    create_time: Raw = Raw()
 
 
 # ------------------------------------------------------------------------------------------------------------ errors
@@ -133,6 +176,8 @@ class ModelsAnswer(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
 
 # ---------------------------------------------------------------------------------------------------------- decoders
 NULL = Raw(b"null")
+NOTHING = Raw()
+TRUE = Raw(b"true")
 
 
 def first(raw: Raw) -> bytes:
@@ -141,6 +186,7 @@ def first(raw: Raw) -> bytes:
 
 
 decode_object = msgspec.json.Decoder(Object).decode
+decode_plain = msgspec.json.Decoder(PlainAnswer).decode
 decode_objects = msgspec.json.Decoder(list[Object]).decode
 decode_usage = msgspec.json.Decoder(UsageMetadata).decode
 decode_usage_only = msgspec.json.Decoder(UsageOnly).decode
