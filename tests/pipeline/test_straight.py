@@ -745,6 +745,11 @@ async def test_what_others_learned_meanwhile_is_learned_of_a_call_that_was_sent_
         status=400,
     )
     gate, arrived = asyncio.Event(), asyncio.Event()
+    both = asyncio.Barrier(2)
+
+    async def beside(exchange: Any) -> None:
+        await both.wait()
+        await OK(exchange)
 
     async def late(exchange: Any) -> None:
         arrived.set()
@@ -752,7 +757,7 @@ async def test_what_others_learned_meanwhile_is_learned_of_a_call_that_was_sent_
         await refused(exchange)
 
     ask = {**ASK, "logprobs": True}
-    async with Upstream([OK, OK, late, refused, OK, OK]) as upstream:
+    async with Upstream([beside, beside, late, refused, OK, OK]) as upstream:
         async with gateway(_config(upstream).replace("0.3", "60")) as wayport:
             await asyncio.gather(wayport.ask(ASK), wayport.ask(ASK))
             taken = _watched(wayport, straight=True)
