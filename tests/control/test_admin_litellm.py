@@ -433,3 +433,13 @@ async def test_deployments_are_listed_in_the_order_that_is_asked_for(tmp_path: P
         await get(admin, "/v2/model/info", sortBy="nothing", status=422)
         assert (await get(admin, "/user/get_users")).keys() >= {"users", "total"}
         assert (await post(admin, "/global/spend/refresh"))["status"] == "success"
+
+
+async def test_a_key_is_told_of_with_the_budget_that_it_has_by_name(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        await post(admin, "/budget/new", {"budget_id": "b", "rpm_limit": 7, "max_budget": 2})
+        named, free = await made_key(admin, budget_id="b"), await made_key(admin)
+        table = (await get(admin, "/key/info", key=named["key"]))["info"]["litellm_budget_table"]
+        assert (table["budget_id"], table["rpm_limit"], table["max_budget"]) == ("b", 7, 2.0)
+        told = await post(admin, "/v2/key/info", {"keys": [named["key"], free["key"]]})
+        assert {row["budget_id"]: row["litellm_budget_table"] for row in told["info"]} == {"b": table, None: None}

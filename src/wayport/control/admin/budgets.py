@@ -36,7 +36,7 @@ def routes(parts: Parts) -> APIRouter:
     return router
 
 
-def _shown(row: NamedBudget, parts: Parts) -> dict[str, Any]:
+def show_budget(row: NamedBudget, parts: Parts) -> dict[str, Any]:
     limits = show_limits(row.limits, parts.clock.now_s(), calendar=parts.calendar)
     shown = {**show_row(row), **limits, "budget_id": row.id}
     return {name: value for name, value in shown.items() if name not in {"metadata", "blocked"}}
@@ -50,12 +50,12 @@ def _looking(router: APIRouter, parts: Parts) -> None:
     async def info(body: BudgetsAsked, _: anyone) -> list[dict[str, Any]]:
         if not body.budgets:
             raise BadRequest("`budgets` is empty: name some.", param="budgets")
-        return [_shown(row, parts) for row in await stores.budgets.those(body.budgets)]
+        return [show_budget(row, parts) for row in await stores.budgets.those(body.budgets)]
 
     @router.get("/list", summary="Budgets, newest first")
     async def list_all(_: anyone) -> list[dict[str, Any]]:
         rows, _total = await stores.budgets.page()
-        return [_shown(row, parts) for row in rows]
+        return [show_budget(row, parts) for row in rows]
 
     @router.get("/settings", summary="The fields of a budget with their values")
     async def settings(_: anyone, budget_id: str) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         given = {name: value for name, value in body.given().items() if name != "budget_id"}
         made = await stores.budgets.add(budget_id, patch_of(given, {}, parts.clock.now_s()), by=name_of(caller))
         await changes.note(parts, caller, "created", _TABLE, budget_id, after=made)
-        return _shown(made, parts)
+        return show_budget(made, parts)
 
     @router.post("/update", summary="Change a budget: only named fields change, null clears one")
     async def update(body: NewBudget, caller: admin) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
             raise no_such_budget(body.budget_id)
         changes.tell_all(parts)
         await changes.note(parts, caller, "updated", _TABLE, body.budget_id, before=changed[0], after=changed[1])
-        return _shown(changed[1], parts)
+        return show_budget(changed[1], parts)
 
     @router.post("/delete", summary="Delete a budget; whoever referred to it is no longer bound by it")
     async def delete(body: BudgetNamed, caller: admin) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
             raise no_such_budget(body.id)
         changes.tell_all(parts)
         await changes.note(parts, caller, "deleted", _TABLE, body.id, before=gone[0])
-        return _shown(gone[0], parts)
+        return show_budget(gone[0], parts)
 
 
 def no_such_budget(budget_id: str) -> WayportError:

@@ -9,6 +9,7 @@ from wayport.access.principal import Principal
 from wayport.access.rotation import rotated
 from wayport.access.rows import Patch
 from wayport.control.admin import key_rules as rules
+from wayport.control.admin.budgets import show_budget
 from wayport.control.admin.defaults import for_changed_key, for_new_key
 from wayport.control.admin.fields import ResetSpend, patch_of, spend_as
 from wayport.control.admin.key_fields import (
@@ -88,7 +89,9 @@ def _looking(router: APIRouter, parts: Parts) -> None:
         if wanted is None:
             raise rules.no_such_key(["of this call"])
         found = await rules.seen(await stores.standing(caller), wanted, parts, name=key or wanted)
-        return {"key": key or found.key_hash, "info": _info(found, caller, parts)}
+        known = _info(found, caller, parts)
+        await _with_budgets([known], parts)
+        return {"key": key or found.key_hash, "info": known}
 
     @router.post("/v2/key/info", summary="The same of several keys; those that do not exist are left out")
     async def infos(body: KeysAsked, caller: anyone) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def _looking(router: APIRouter, parts: Parts) -> None:
             for found in await parts.keys.those(hashes)
             if standing.sees_key(found, await stores.team_of(found.team_id))
         ]
+        await _with_budgets(shown, parts)
         return {"key": [*body.keys, *body.key_aliases], "info": shown}
 
     @router.get("/key/list", summary="Keys, newest first")
@@ -340,6 +344,14 @@ def _logging_of(key: Key | None) -> dict[str, Any] | None:
         return None
     details = "Callbacks of single keys are not called here: name them in the configuration, for all calls."
     return {"callbacks": names, "status": "unhealthy", "details": details}
+
+
+async def _with_budgets(shown: list[dict[str, Any]], parts: Parts) -> None:
+    """Puts into each shown key the budget that it has by name."""
+    ids = {key["budget_id"] for key in shown if key["budget_id"] is not None}
+    found = {row.id: show_budget(row, parts) for row in await parts.stores.budgets.those(sorted(ids))} if ids else {}
+    for key in shown:
+        key["litellm_budget_table"] = found.get(key["budget_id"])
 
 
 def _info(key: Key, caller: Principal, parts: Parts) -> dict[str, Any]:
