@@ -1,5 +1,9 @@
 """Metrics: sums right, LiteLLM's names and labels, never more series than allowed, readable by Prometheus's own parser."""
 
+from typing import Any
+
+import msgspec
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from tests.fakes.records import call_record
@@ -147,3 +151,27 @@ def test_gauges_have_an_end_too_and_what_is_left_out_is_told() -> None:
     samples = _samples(metrics, *(Gauge("budget", "Left.", {"key": str(n)}, n) for n in range(5)))
     assert [sample.labels["key"] for sample in samples["budget"]] == ["0", "1", "2"]
     assert samples["wayport_metrics_left_out"][0].value == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"key_hash": "x"}, {"key_alias": "x"}, {"team_id": "x"}, {"user_id": "x"}, {"model_asked": "x"}, {"model": "x"},
+        {"upstream_model": "x"}, {"deployment": "x"}, {"provider": "x"}, {"route": "x"}, {"operation": "embeddings"},
+        {"http_status": 500}, {"status": "failure"}, {"error_class": "timeout"}, {"service_tier": "x"}, {"stream": True},
+        {"usage_source": "estimated"}, {"end_user": "x"}, {"client_address": "x"}, {"agent": "x"}, {"attempts": []},
+        {"attempts": [AttemptRecord(deployment="x", provider="y", model="z", reason="fallback", status=503, error_class="server")]},
+    ],
+    ids=lambda other: next(iter(other)),
+)  # fmt: skip
+def test_records_that_differ_in_any_label_are_told_apart(other: dict[str, Any]) -> None:
+    first = call_record()
+    second = msgspec.structs.replace(first, **other)
+    rules = Rules(end_user=True, client_ip=True, user_agent=True)
+    together, apart = Metrics(rules), Metrics(rules)
+    for each in (first, second, first):
+        together.add(each)
+        apart.add(each)
+        # It looks every series up anew.
+        apart.name(teams={}, emails={})
+    assert together.render() == apart.render()

@@ -47,6 +47,10 @@ class Counter(Struct, frozen=True, kw_only=True):
     of_attempt: OfAttempt | None = None
     """how much one of its attempts (counted from 0) adds"""
 
+    @property
+    def of_calls(self) -> bool:
+        return self.amount is not _never
+
 
 class Histogram(Struct, frozen=True, kw_only=True):
     name: str

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from wayport.core.money import NANO_PER_USD
-from wayport.core.record import CallRecord
+from wayport.core.record import AttemptRecord, CallRecord
 from wayport.observe.metric_names import COUNTERS, HISTOGRAMS, Counter, Histogram, exception_class
 
 NONE = "None"
@@ -36,12 +36,38 @@ class Rules(Struct, frozen=True, kw_only=True):
     user_agent: bool = False
 
 
+class _Sum:
+    """The value of a counter's series."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+
 class _Buckets:
     __slots__ = ("counts", "total")
 
     def __init__(self, size: int) -> None:
         self.counts = [0] * (size + 1)
         self.total = 0.0
+
+
+_OF_CALLS = [counter for counter in COUNTERS if counter.of_calls]
+_OF_ATTEMPTS = [counter for counter in COUNTERS if counter.of_attempt is not None]
+_ALIKE = 2_000
+
+
+class _Alike:
+    """The series of records whose labels are the same, each looked up once; None: not yet, or it is `other`."""
+
+    __slots__ = ("attempts", "counters", "histograms", "labels")
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self.labels = labels
+        self.counters: list[_Sum | None] = [None] * len(_OF_CALLS)
+        self.histograms: list[_Buckets | None] = [None] * len(HISTOGRAMS)
+        self.attempts: dict[tuple[object, ...], tuple[Mapping[str, str], list[_Sum | None]]] = {}
 
 
 Gauges = Callable[[], Iterable[Gauge]]
@@ -52,8 +78,9 @@ class Metrics:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._counters: dict[str, dict[tuple[str, ...], float]] = {counter.name: {} for counter in COUNTERS}
+        self._counters: dict[str, dict[tuple[str, ...], _Sum]] = {counter.name: {} for counter in COUNTERS}
         self._histograms: dict[str, dict[tuple[str, ...], _Buckets]] = {h.name: {} for h in HISTOGRAMS}
+        self._alike: dict[tuple[object, ...], _Alike] = {}
         self._series = 0
         self._teams: Mapping[str, str] = {}
         self._emails: Mapping[str, str] = {}
@@ -69,58 +96,88 @@ class Metrics:
     def name(self, *, teams: Mapping[str, str], emails: Mapping[str, str]) -> None:
         """What people call teams and users, for the labels `team_alias` and `user_email`."""
         self._teams, self._emails = teams, emails
+        self._alike.clear()
 
     def add(self, record: CallRecord) -> None:
+        key = _likeness(record, self._rules)
+        alike = self._alike.get(key) or self._learn(key, record)
+        for index, counter in enumerate(_OF_CALLS):
+            amount = counter.amount(record)
+            if amount:
+                self._count(counter, alike.labels, amount, known=alike.counters, index=index)
+        buckets = alike.histograms
+        for index, histogram in enumerate(HISTOGRAMS):
+            value = histogram.value(record)
+            if value is not None:
+                found = buckets[index] or self._buckets(histogram, alike.labels, buckets, index)
+                found.counts[bisect_left(histogram.buckets, value)] += 1
+                found.total += value
+        self._attempts(record, alike)
+
+    def _learn(self, key: tuple[object, ...], record: CallRecord) -> _Alike:
         labels = labels_of(record, self._rules)
         labels["team_alias"] = self._teams.get(record.team_id or "", NONE)
         labels["user_email"] = self._emails.get(record.user_id or "", NONE)
-        for counter in COUNTERS:
-            amount = counter.amount(record)
-            if amount:
-                self._count(counter, labels, amount)
-        for histogram in HISTOGRAMS:
-            value = histogram.value(record)
-            if value is not None:
-                self._observe(histogram, labels, value)
-        self._attempts(record, labels)
+        if len(self._alike) >= _ALIKE:
+            self._alike.clear()
+        alike = self._alike[key] = _Alike(labels)
+        return alike
 
-    def _attempts(self, record: CallRecord, labels: dict[str, str]) -> None:
+    def _attempts(self, record: CallRecord, alike: _Alike) -> None:
         """What each attempt says of its deployment."""
         for number, attempt in enumerate(record.attempts):
-            own = {
-                **labels,
-                "deployment": attempt.deployment,
-                "provider": attempt.provider,
-                "model_id": attempt.deployment,
-                "api_provider": attempt.provider,
-                "litellm_model_name": attempt.model,
-                "exception_class": exception_class(attempt.error_class, attempt.provider) or NONE,
-                "exception_status": str(attempt.status or NONE),
-                "reason": attempt.reason or "first",
-                "outcome": "failure" if attempt.error_class is not None else "success",
-            }
-            for counter in COUNTERS:
-                if counter.of_attempt is not None and (amount := counter.of_attempt(record, attempt, number)):
-                    self._count(counter, own, amount)
+            key = (
+                attempt.deployment,
+                attempt.provider,
+                attempt.model,
+                attempt.error_class,
+                attempt.status,
+                attempt.reason,
+            )
+            found = alike.attempts.get(key)
+            if found is None:
+                found = alike.attempts[key] = _of_attempt(alike.labels, attempt), [None] * len(_OF_ATTEMPTS)
+            labels, known = found
+            for index, counter in enumerate(_OF_ATTEMPTS):
+                assert counter.of_attempt is not None
+                if amount := counter.of_attempt(record, attempt, number):
+                    self._count(counter, labels, amount, known=known, index=index)
 
-    def _count(self, counter: Counter, labels: Mapping[str, str], amount: float) -> None:
-        known = self._counters[counter.name]
-        key = tuple([labels.get(name, NONE) for name in counter.labels])
-        if key in known:
-            known[key] += amount
-            return
-        key = self._admit(key, known)
-        known[key] = known.get(key, 0.0) + amount
-
-    def _observe(self, histogram: Histogram, labels: Mapping[str, str], value: float) -> None:
-        known = self._histograms[histogram.name]
-        key = tuple([labels.get(name, NONE) for name in histogram.labels])
-        found = known.get(key)
+    def _count(
+        self, counter: Counter, labels: Mapping[str, str], amount: float, *, known: list[_Sum | None], index: int
+    ) -> None:
+        found = known[index]
         if found is None:
-            key = self._admit(key, known)
-            found = known.setdefault(key, _Buckets(len(histogram.buckets)))
-        found.counts[bisect_left(histogram.buckets, value)] += 1
-        found.total += value
+            series = self._counters[counter.name]
+            key, own = self._key(counter.labels, labels, series)
+            found = series.get(key)
+            if found is None:
+                found = series[key] = _Sum()
+            if own:
+                known[index] = found
+        found.value += amount
+
+    def _buckets(
+        self, histogram: Histogram, labels: Mapping[str, str], known: list[_Buckets | None], index: int
+    ) -> _Buckets:
+        series = self._histograms[histogram.name]
+        key, own = self._key(histogram.labels, labels, series)
+        found = series.get(key)
+        if found is None:
+            found = series[key] = _Buckets(len(histogram.buckets))
+        if own:
+            known[index] = found
+        return found
+
+    def _key(
+        self, names: Sequence[str], labels: Mapping[str, str], series: Mapping[tuple[str, ...], object]
+    ) -> tuple[tuple[str, ...], bool]:
+        """That of a series, and whether it is its own or that of all `other`s."""
+        key = tuple([labels.get(name, NONE) for name in names])
+        if key in series:
+            return key, True
+        admitted = self._admit(key, series)
+        return admitted, admitted is key
 
     def _admit(self, key: tuple[str, ...], known: Mapping[tuple[str, ...], object]) -> tuple[str, ...]:
         if self._series < self._rules.max_series:
@@ -138,7 +195,9 @@ class Metrics:
             if values := self._counters[counter.name]:
                 name = f"{counter.name.removesuffix('_total')}_total"
                 lines += _head(name, counter.help, "counter")
-                lines += [f"{name}{_labels(counter.labels, key)} {_number(value)}" for key, value in values.items()]
+                lines += [
+                    f"{name}{_labels(counter.labels, key)} {_number(found.value)}" for key, found in values.items()
+                ]
         for histogram in HISTOGRAMS:
             if found := self._histograms[histogram.name]:
                 lines += _head(histogram.name, histogram.help, "histogram")
@@ -157,12 +216,12 @@ class Metrics:
     def _capture_rates(self) -> Iterable[Gauge]:
         """Of the calls that went well, the share whose cost is known, by provider."""
         calls: dict[str, float] = defaultdict(float)
-        for (_, _, provider, status, _), count in self._counters["wayport_calls_total"].items():
+        for (_, _, provider, status, _), found in self._counters["wayport_calls_total"].items():
             if status == "success":
-                calls[provider] += count
+                calls[provider] += found.value
         unpriced: dict[str, float] = defaultdict(float)
-        for (_, provider), count in self._counters["wayport_unpriced_calls_total"].items():
-            unpriced[provider] += count
+        for (_, provider), found in self._counters["wayport_unpriced_calls_total"].items():
+            unpriced[provider] += found.value
         for provider, count in calls.items():
             known = max(0.0, 1 - unpriced[provider] / count)
             text = "Share of the calls whose cost is known."
@@ -179,6 +238,47 @@ class Metrics:
             self.overflowed,
             kind="counter",
         )
+
+
+def _likeness(record: CallRecord, rules: Rules) -> tuple[object, ...]:
+    """All that `labels_of` looks at."""
+    return (
+        record.key_hash,
+        record.key_alias,
+        record.team_id,
+        record.user_id,
+        record.model_asked,
+        record.model,
+        record.upstream_model,
+        record.deployment,
+        record.provider,
+        record.route,
+        record.operation,
+        record.http_status,
+        record.status,
+        record.error_class,
+        record.service_tier,
+        record.stream,
+        record.usage_source,
+        record.end_user if rules.end_user else None,
+        record.client_address if rules.client_ip else None,
+        record.agent if rules.user_agent else None,
+    )
+
+
+def _of_attempt(labels: Mapping[str, str], attempt: AttemptRecord) -> Mapping[str, str]:
+    return {
+        **labels,
+        "deployment": attempt.deployment,
+        "provider": attempt.provider,
+        "model_id": attempt.deployment,
+        "api_provider": attempt.provider,
+        "litellm_model_name": attempt.model,
+        "exception_class": exception_class(attempt.error_class, attempt.provider) or NONE,
+        "exception_status": str(attempt.status or NONE),
+        "reason": attempt.reason or "first",
+        "outcome": "failure" if attempt.error_class is not None else "success",
+    }
 
 
 def labels_of(record: CallRecord, rules: Rules) -> dict[str, str]:
