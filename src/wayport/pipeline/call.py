@@ -34,7 +34,6 @@ class Client(Protocol):
     body: bytes
     query: bytes
     path: str
-    gone: bool
     started: bool
     bytes_out: int
     client: tuple[str, int]
@@ -43,6 +42,8 @@ class Client(Protocol):
     kept: "Kept | None"
     """where the answer's bytes are kept, if they are"""
 
+    @property
+    def gone(self) -> bool: ...
     @property
     def headers(self) -> Mapping[bytes, bytes]:
         """Names in lower case."""

@@ -28,6 +28,7 @@ from wayport.core.errors import (
     UpstreamFault,
     WayportError,
 )
+from wayport.core.ids import NewId
 from wayport.dialects.neutral import Failed
 from wayport.pipeline.admission import Admit
 from wayport.pipeline.answer_head import error_head
@@ -41,6 +42,7 @@ from wayport.pipeline.client_side import ClientSide, take
 from wayport.pipeline.dry_run import tell_plan
 from wayport.pipeline.sent import Sent
 from wayport.pipeline.settle import Settlement
+from wayport.pipeline.several import Several, models_of
 from wayport.pipeline.turns import Turns
 from wayport.routing.group import Candidate
 from wayport.routing.plan import Plan
@@ -77,6 +79,7 @@ class Pipeline:
         turns: Turns,
         client_side: ClientSide,
         clock: Clock,
+        new_id: NewId,
         bodies: Bodies | None = None,
     ) -> None:
         self._authenticate = authenticate
@@ -89,6 +92,8 @@ class Pipeline:
         self._turns = turns
         self._client_side = client_side
         self._clock = clock
+        self._new_id = new_id
+        self._several = Several(self.run, clock=clock, new_id=new_id)
         self._bodies = bodies
         """None: nothing of requests and answers is kept"""
 
@@ -104,6 +109,7 @@ class Pipeline:
             turns=self._turns,
             client_side=self._client_side,
             clock=self._clock,
+            new_id=self._new_id,
         )
 
     async def run(self, call: Call) -> None:
@@ -130,6 +136,9 @@ class Pipeline:
             try:
                 found = table.find_or_all(call.model_asked, _MODES.get(call.operation, "chat"))
             except ModelNotFound:
+                if models := models_of(call):
+                    await self._several.ask(call, models)
+                    return
                 # Who may use some models only is not told which others there are.
                 allow(call.principal, call.model_asked, beside=call.beside, compat=table.snapshot.compat)
                 raise

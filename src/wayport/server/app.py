@@ -211,6 +211,7 @@ class Worker:
             turns=self.turns,
             client_side=ClientSide(transport.resolver, networks=server.client_networks),
             clock=clock,
+            new_id=new_id,
             bodies=bodies_of(settings, journal, clock),
         )
         # Bodies are kept of what passes the long way; an origin is looked at there.

@@ -1,6 +1,5 @@
 """A worker asks a deployment whether it answers: an ordinary call that goes nowhere else, and that no breaker keeps away."""
 
-from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,8 @@ from wayport.core.errors import Fault, UpstreamFault
 from wayport.core.probe import Probed
 from wayport.dialects.openai_embeddings import DIALECT as EMBEDDINGS
 from wayport.dialects.registry import DIALECTS
-from wayport.pipeline.bodies import Kept
 from wayport.pipeline.call import PROBES_ROUTE, began
+from wayport.pipeline.overheard import Overheard
 from wayport.pipeline.pipeline import Pipeline
 from wayport.routing.health import Blocked
 from wayport.routing.routing import Routing
@@ -27,52 +26,7 @@ _encode = msgspec.json.Encoder().encode
 _OURS = Principal(kind="master", key_alias="wayport-health-check", role="proxy_admin")
 _TRANSIENT = frozenset({"rate_limit", "timeout"})
 _MAX_TOKENS = 16
-
-
-class Overheard:
-    """A client that keeps the answer to itself: for calls that we make of our own models."""
-
-    def __init__(self, body: bytes, headers: dict[bytes, bytes] | None = None) -> None:
-        self.body = body
-        self.query = b""
-        self.path = PROBES_ROUTE
-        self.gone = False
-        self.started = False
-        self.bytes_out = 0
-        self.client = ("", 0)
-        self.on_pause: Callable[[], None] | None = None
-        self.on_resume: Callable[[], None] | None = None
-        self.kept: Kept | None = None
-        self.paused = False
-        self.headers: dict[bytes, bytes] = headers or {}
-        self.status = 0
-        self.answer = b""
-
-    def header(self, name: bytes) -> bytes | None:
-        return b"wayport health check" if name == b"user-agent" else None
-
-    def respond(self, status: int, head: bytes, body: bytes) -> None:
-        del head
-        self.status = status
-        self.answer = body
-        self.bytes_out = len(body)
-
-    def start(self, status: int, head: bytes) -> None:
-        del head
-        self.started = True
-        self.status = status
-
-    def write(self, data: bytes) -> None:
-        self.answer += data
-
-    def line(self) -> None:
-        return None
-
-    def end(self, data: bytes = b"") -> None:
-        self.answer += data
-
-    def release_body(self) -> None:
-        self.body = b""
+_AGENT = b"wayport health check"
 
 
 class Probing:
@@ -110,9 +64,11 @@ class Probing:
                 "messages": [{"role": "user", "content": "ping"}],
                 "max_tokens": probe.max_tokens or _MAX_TOKENS,
             }
-        headers = {} if timeout_s is None else {b"x-wayport-timeout": f"{timeout_s:g}".encode()}
+        headers = {b"user-agent": _AGENT}
+        if timeout_s is not None:
+            headers[b"x-wayport-timeout"] = f"{timeout_s:g}".encode()
         call = began(
-            Overheard(_encode(question), headers),
+            Overheard(_encode(question), path=PROBES_ROUTE, headers=headers),
             EMBEDDINGS if embeds else DIALECTS["openai_chat"],
             call_id=worker.new_id(),
             operation="embeddings" if embeds else "chat",
