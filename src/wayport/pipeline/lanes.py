@@ -77,6 +77,17 @@ class Lane(Struct, frozen=True, eq=False, gc=False):
     """media by address would have to be fetched for it"""
 
 
+class Fan(Struct, frozen=True, eq=False, gc=False):
+    """All that calls of one model in one dialect may come to."""
+
+    lanes: dict[str, Lane]
+    """by the deployment's id"""
+    chooses: bool
+    """each call chooses among several, or asks whether there is room"""
+    of_interest: frozenset[str]
+    """fields of requests that are not ordinary"""
+
+
 class Ground(Struct, frozen=True, eq=False, gc=False):
     """What all ordinary calls of one key to one model on one path have in common."""
 
@@ -84,12 +95,7 @@ class Ground(Struct, frozen=True, eq=False, gc=False):
     """the model, behind the key's aliases"""
     table: RoutingTable
     found: Found
-    lanes: dict[str, Lane]
-    """by the deployment's id: all that may be chosen"""
-    chooses: bool
-    """each call chooses among several, or asks whether there is room"""
-    of_interest: frozenset[str]
-    """fields of requests that are not ordinary"""
+    fan: Fan
     renames: str | None
     """the model's name in the answer, if it is not the upstream's"""
     standing: Standing | None
@@ -147,6 +153,7 @@ class Lanes:
         self._admit = admit
         self._attempt = attempt
         self._grounds: dict[tuple[str | None, str, bytes], tuple[Principal, Ground | None]] = {}
+        self._fans: dict[tuple[str, str], Fan | None] = {}
         self._table: RoutingTable | None = None
 
     def caller(self, client: Noting) -> Caller | None:
@@ -180,14 +187,14 @@ class Lanes:
         return way
 
     def _way(self, client: Client, principal: Principal, table: RoutingTable, ground: Ground | None) -> Way:
-        lanes = {} if ground is None else ground.lanes
+        lanes = {} if ground is None else ground.fan.lanes
         if ground is None or (client.header(_BETAS) is not None and any(lane.betas for lane in lanes.values())):
             return Way(principal, table, None)
         ways = {}
         for name, lane in lanes.items():
             trace = None if b"\ntraceparent:" in lane.target.head else self._attempt.trace
             ways[name] = Way(principal, table, ground, lane, head_of(client, lane), trace)
-        if ground.chooses:
+        if ground.fan.chooses:
             return Way(principal, table, ground, branches=ways)
         (way,) = ways.values()
         return way
@@ -197,6 +204,7 @@ class Lanes:
         if table is not self._table or len(self._grounds) >= _GROUNDS:
             self._table = table
             self._grounds.clear()
+            self._fans.clear()
         if len(model) > _NAME_BYTES:
             return None
         key = (principal.key_hash, caller.path, model)
@@ -222,6 +230,27 @@ class Lanes:
         if found.auto:
             return None
         allow(principal, asked, found.name, groups=found.model.access_groups, compat=snapshot.compat)
+        fan = self._fan_of(table, dialect, found)
+        if fan is None:
+            return None
+        return Ground(
+            asked=asked,
+            table=table,
+            found=found,
+            fan=fan,
+            renames=asked if snapshot.response_model == "requested" else None,
+            standing=self._admit.standing(principal, asked, table=table, found=found),
+            compat=snapshot.compat == "litellm",
+        )
+
+    def _fan_of(self, table: RoutingTable, dialect: Dialect, found: Found) -> Fan | None:
+        """The same for every key."""
+        key = (dialect.name, found.name)
+        if key not in self._fans:
+            self._fans[key] = self._fan(table, dialect, found)
+        return self._fans[key]
+
+    def _fan(self, table: RoutingTable, dialect: Dialect, found: Found) -> Fan | None:
         only = self._routing.only(found)
         candidates = self._routing.candidates(found) if only is None else (only,)
         if not 0 < len(candidates) <= _MOST or (only is None and table.mocked):
@@ -229,17 +258,8 @@ class Lanes:
         lanes = {each.id: lane for each in candidates if (lane := self._lane(table, dialect, each)) is not None}
         if len(lanes) < len(candidates):
             return None
-        return Ground(
-            asked=asked,
-            table=table,
-            found=found,
-            lanes=lanes,
-            chooses=only is None,
-            of_interest=_OF_INTEREST.union(*(lane.of_interest for lane in lanes.values())),
-            renames=asked if snapshot.response_model == "requested" else None,
-            standing=self._admit.standing(principal, asked, table=table, found=found),
-            compat=snapshot.compat == "litellm",
-        )
+        of_interest = _OF_INTEREST.union(*(lane.of_interest for lane in lanes.values()))
+        return Fan(lanes, only is None, of_interest)
 
     def _lane(self, table: RoutingTable, dialect: Dialect, candidate: Candidate) -> Lane | None:
         deployment = candidate.deployment

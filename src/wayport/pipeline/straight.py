@@ -103,7 +103,7 @@ class Straight:
             return False
         way = self._lanes.way(client, caller, principal, model)
         ground = way.ground
-        if ground is None or not ground.of_interest.isdisjoint(fields):
+        if ground is None or not ground.fan.of_interest.isdisjoint(fields):
             return False
         stream = False
         if "stream" in fields:
@@ -157,7 +157,7 @@ class Straight:
         """The way to the deployment that the call's plan begins with. What is chosen is not chosen again on the long way,
         or those that strategies take turns with would miss theirs: so all must be free.
         """
-        for lane in ground.lanes.values():
+        for lane in ground.fan.lanes.values():
             if self._free(call, lane) is None:
                 return None
         try:
