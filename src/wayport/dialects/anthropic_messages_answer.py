@@ -26,8 +26,6 @@ def unwrapped(given: str) -> str:
 
 def shown(parts: list[Part]) -> tuple[list[Part], bool]:
     """Answers that came by way of a tool, as text; and whether there were any."""
-    if len(parts) == 1 and type(parts[0]) is Text:
-        return parts, False
     answered = False
     out: list[Part] = []
     for part in parts:

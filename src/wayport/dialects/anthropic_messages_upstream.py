@@ -21,7 +21,7 @@ from wayport.dialects.anthropic_messages_parts import decode_content, plain_part
 from wayport.dialects.anthropic_messages_tools import encode_choice, encode_tools, fit_name
 from wayport.dialects.anthropic_messages_usage import STOP_REASONS, merge, tier_of
 from wayport.dialects.dialect import Encoded, Headers, Profile, StreamDecoder, takes_beta
-from wayport.dialects.neutral import Choice, DialectName, Part, Request, Response, ToolCall
+from wayport.dialects.neutral import Choice, DialectName, Part, Request, Response, Text, ToolCall
 from wayport.dialects.tool_names import ToolNames
 from wayport.wire import anthropic_messages as wire
 
@@ -152,7 +152,9 @@ def _response(
     *,
     usage_raw: Raw,
 ) -> Response:
-    parts, answered = shown(parts)
+    answered = False
+    if len(parts) != 1 or type(parts[0]) is not Text:
+        parts, answered = shown(parts)
     finish = STOP_REASONS.get(finish_raw, "stop") if finish_raw is not None else None
     if answered and finish == "tool_calls" and not any(isinstance(part, ToolCall) for part in parts):
         finish, finish_raw = "stop", "end_turn"

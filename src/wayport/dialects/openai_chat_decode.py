@@ -31,7 +31,7 @@ from wayport.dialects.openai_chat_tools import (
     signature_in,
 )
 from wayport.dialects.openai_read import Object, is_empty, is_null
-from wayport.wire.openai_chat import plain_message_decoder
+from wayport.wire.openai_chat import OWN_FIELDS, plain_message_decoder, plain_messages_decoder
 from wayport.wire.patch import Fields
 
 _ROLES: dict[str, Role] = {
@@ -45,7 +45,7 @@ _ROLES: dict[str, Role] = {
 
 
 def decode_request(fields: Fields) -> Request:
-    given = merged(fields)[0]
+    given = dict(fields) if OWN_FIELDS.issuperset(fields) else merged(fields)[0]
     raw = given.pop("messages", None)
     if raw is None:
         raise BadRequest(
@@ -55,7 +55,9 @@ def decode_request(fields: Fields) -> Request:
         )
     model = read.text(read.need(given, "model", ""), "model")
     del given["model"]
-    request = Request(dialect="openai_chat", model=model, messages=_Messages().read(raw))
+    # Where tools are offered they were called, too, as a rule, and not all is plain.
+    messages = (None if "tools" in given else _plain_messages(raw)) or _Messages().read(raw)
+    request = Request(dialect="openai_chat", model=model, messages=messages)
     for name, item in given.items():
         reader = SETTINGS.get(name)
         if reader is None or is_null(item):
@@ -184,8 +186,22 @@ class _Messages:
         return message
 
 
+def _plain_messages(raw: Raw) -> list[Message] | None:
+    """Messages that are a role and a text each, read in one go; None for all others, and for what is wrong."""
+    try:
+        given = plain_messages_decoder.decode(raw)
+    except (ValueError, RecursionError):
+        return None
+    messages = []
+    for each in given:
+        if not each.content and each.role == "assistant":
+            return None
+        messages.append(Message(role=each.role, parts=[Text(text=each.content)], plain=True))
+    return messages
+
+
 def _plain(raw: Raw) -> Message | None:
-    """A message that is a role and a text, read in one go; None for every other one, and for what is wrong."""
+    """The same of one message."""
     try:
         given = plain_message_decoder.decode(raw)
     except (ValueError, RecursionError):

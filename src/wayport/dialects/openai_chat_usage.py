@@ -3,6 +3,8 @@
 What must stay true: input and output are totals, and nothing that was billed is missing from them.
 """
 
+from operator import attrgetter
+
 import msgspec
 from msgspec import Raw
 from msgspec.structs import astuple
@@ -132,41 +134,52 @@ def _cost(given: UsageObject) -> int | None:
     return nano_usd
 
 
+_seldom = attrgetter(
+    "cache_write_5m_tokens", "cache_write_1h_tokens", "image_input_tokens", "video_input_tokens", "image_output_tokens",
+    "web_search_requests", "web_fetch_requests", "code_execution_requests",
+)  # fmt: skip
+
+
 def write_usage(usage: Usage) -> dict[str, object]:
     """Usage of another dialect in OpenAI's shape, with LiteLLM's names for the cache beside it."""
-    read, minutes, hour = usage.cache_read_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens
-    prompt_details: dict[str, int] = {
-        "cached_tokens": read,
-        "audio_tokens": usage.audio_input_tokens,
-    }
-    if minutes or hour:
-        prompt_details["cache_write_tokens"] = minutes + hour
-    if usage.image_input_tokens:
-        prompt_details["image_tokens"] = usage.image_input_tokens
-    if usage.video_input_tokens:
-        prompt_details["video_tokens"] = usage.video_input_tokens
-    completion_details: dict[str, int] = {
+    read, inputs, outputs = usage.cache_read_tokens, usage.input_tokens, usage.output_tokens
+    prompt_details = {"cached_tokens": read, "audio_tokens": usage.audio_input_tokens}
+    completion_details = {
         "reasoning_tokens": usage.reasoning_tokens,
         "audio_tokens": usage.audio_output_tokens,
         "accepted_prediction_tokens": usage.accepted_prediction_tokens,
         "rejected_prediction_tokens": usage.rejected_prediction_tokens,
     }
-    if usage.image_output_tokens:
-        completion_details["image_tokens"] = usage.image_output_tokens
     written: dict[str, object] = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
+        "prompt_tokens": inputs,
+        "completion_tokens": outputs,
+        "total_tokens": inputs + outputs,
         "prompt_tokens_details": prompt_details,
         "completion_tokens_details": completion_details,
     }
-    if read or minutes or hour:
-        written["cache_read_input_tokens"] = read
-        written["cache_creation_input_tokens"] = minutes + hour
-    if hour:
+    if read or any(_seldom(usage)):
+        _write_seldom(usage, written, prompt_details, completion_details)
+    return written
+
+
+def _write_seldom(
+    usage: Usage, written: dict[str, object], prompt_details: dict[str, int], completion_details: dict[str, int]
+) -> None:
+    if usage.cache_write_tokens:
+        prompt_details["cache_write_tokens"] = usage.cache_write_tokens
+    if usage.image_input_tokens:
+        prompt_details["image_tokens"] = usage.image_input_tokens
+    if usage.video_input_tokens:
+        prompt_details["video_tokens"] = usage.video_input_tokens
+    if usage.image_output_tokens:
+        completion_details["image_tokens"] = usage.image_output_tokens
+    if usage.cache_read_tokens or usage.cache_write_tokens:
+        written["cache_read_input_tokens"] = usage.cache_read_tokens
+        written["cache_creation_input_tokens"] = usage.cache_write_tokens
+    if usage.cache_write_1h_tokens:
         written["cache_creation"] = {
-            "ephemeral_5m_input_tokens": minutes,
-            "ephemeral_1h_input_tokens": hour,
+            "ephemeral_5m_input_tokens": usage.cache_write_5m_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
         }
     if usage.web_search_requests or usage.web_fetch_requests or usage.code_execution_requests:
         written["server_tool_use"] = {
@@ -174,4 +187,3 @@ def write_usage(usage: Usage) -> dict[str, object]:
             "web_fetch_requests": usage.web_fetch_requests,
             "code_execution_requests": usage.code_execution_requests,
         }
-    return written

@@ -155,7 +155,7 @@ class Preparation:
         if "tools" in call.fields and self.may_recall(call, deployment):
             return None
         request, tools = self._for_target(call, deployment, upstream)
-        if self._media.needed(request, deployment.profile):
+        if takes_no_addresses(deployment.profile) and self._media.needed(request, deployment.profile):
             return None
         return self._told(call, deployment, request, tools, upstream=upstream, operation=operation)
 
@@ -207,11 +207,12 @@ class Preparation:
         assert half is not None
         conversation = call.conversation
         fields = call.fields if conversation is None else conversation.told_whole(call.fields)
-        if params and call.dialect.name in _OPENAIS_NAMES:
-            fields = {**params, **fields}
-        request = half.decode_request(fields, Headers(call))
-        if params and call.dialect.name not in _OPENAIS_NAMES:
-            request = under(request, params, self._dialects["openai_chat"])
+        if not params:
+            request = half.decode_request(fields, Headers(call))
+        elif call.dialect.name in _OPENAIS_NAMES:
+            request = half.decode_request({**params, **fields}, Headers(call))
+        else:
+            request = under(half.decode_request(fields, Headers(call)), params, self._dialects["openai_chat"])
         if cache_points.FIELD in call.fields or cache_points.FIELD in params:
             points = cache_points.points_of({**params, **call.fields})
             if points:

@@ -134,6 +134,7 @@ class MessageGlimpse(Struct, kw_only=True, frozen=True):
 
 messages_glimpse_decoder: Final = msgspec.json.Decoder(list[MessageGlimpse])
 plain_message_decoder: Final = msgspec.json.Decoder(PlainMessage)
+plain_messages_decoder: Final = msgspec.json.Decoder(list[PlainMessage])
 usage_decoder: Final = msgspec.json.Decoder(UsageObject)
 glimpse_decoder: Final = msgspec.json.Decoder(AnswerGlimpse)
 loose_glimpse_decoder: Final = msgspec.json.Decoder(LooseGlimpse)
