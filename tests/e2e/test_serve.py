@@ -98,6 +98,30 @@ async def test_what_is_ready_can_be_managed(tmp_path: Path) -> None:
         assert (await ask(served, key=made.json()["key"])).status_code == 200
 
 
+async def test_models_of_the_database_are_there_as_soon_as_it_is_ready_again(tmp_path: Path) -> None:
+    new = {"model_name": "stored", "litellm_params": {"model": "wayport/echo"}}
+    async with serving(tmp_path) as served:
+        headers = {"authorization": f"Bearer {served.key}"}
+        made = await served.http.post("/model/new", json=new, headers=headers)
+        assert made.status_code == 200, made.text
+    async with serving(tmp_path) as served:
+        await served.until_answers("/health/readiness")
+        answered, listed = await asyncio.gather(
+            ask(served, {**ECHO, "model": "stored"}), served.http.get("/v1/models", headers=headers)
+        )
+        assert answered.status_code == 200, answered.text
+        assert "stored" in [entry["id"] for entry in listed.json()["data"]]
+        assert (await ask(served, {**ECHO, "model": "nobody-knows"})).status_code == 404
+
+
+async def test_without_a_database_nobody_waits_for_its_models(tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"}
+    async with serving(tmp_path, environ=environ) as served:
+        async with asyncio.timeout(8):
+            assert (await ask(served, {**ECHO, "model": "nobody-knows"})).status_code == 404
+            assert (await ask(served)).status_code == 200
+
+
 async def test_a_worker_that_dies_is_started_again_and_what_it_answered_is_in_the_database(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         calls = [(await ask(served)).headers["x-wayport-call-id"] for _ in range(5)]

@@ -1,9 +1,13 @@
 """What lists of models tell: price, window, capabilities and the name for people, from the catalogue."""
 
+import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from tests.fakes.gateway import Gateway, gateway
+
+from wayport.core.tasks import Tasks
 
 CONFIG = """
 models:
@@ -153,3 +157,26 @@ async def test_patterns_in_whose_place_models_are_listed_are_named_when_asked_fo
         assert "anthropic/*" in await names("?return_wildcard_routes=true")
         key = wayport.keys.add("sk-of-somebody", models=("other",))
         assert await names("?return_wildcard_routes=true", key) == []
+
+
+async def test_a_call_of_what_is_not_known_yet_waits_for_the_models_of_the_database() -> None:
+    late = "models: {late: wayport/echo, early: wayport/echo}"
+    async with gateway("models: {early: wayport/echo}") as wayport, gateway(late) as other, Tasks() as tasks:
+        worker = wayport.worker
+        worker.expect_models()
+
+        async def ask(model: str) -> int:
+            return (await wayport.ask({"model": model, "messages": [{"role": "user", "content": "Hi"}]})).status_code
+
+        assert await ask("early") == 200
+        asked = [tasks.start(ask(model), name=model) for model in ("late", "never")]
+        listing = tasks.start(wayport.http.get("/v1/models"), name="list")
+        async with asyncio.timeout(10):
+            while worker.load.calls < 3:
+                await asyncio.sleep(0)
+        assert not any(task.done() for task in (*asked, listing))
+        worker.take_snapshot(msgspec.json.encode(other.worker.pipeline.table.snapshot))
+        worker.models_came()
+        assert [await task for task in asked] == [200, 404]
+        assert "late" in [each["id"] for each in (await listing).json()["data"]]
+        assert await ask("never") == 404

@@ -84,6 +84,7 @@ class SocketControl:
         on_snapshot: OnSnapshot,
         on_invalidated: OnInvalidated,
         on_database: Callable[[str], None] = lambda _: None,
+        on_models: Callable[[], None] = lambda: None,
         on_asks: Callable[[tuple[AskedFor, ...]], None] = lambda _: None,
         on_holders: Callable[[Sequence[str]], None] = lambda _: None,
         on_recalled: Callable[[Recalled], None] = lambda _: None,
@@ -102,6 +103,7 @@ class SocketControl:
         self._on_snapshot = on_snapshot
         self._on_invalidated = on_invalidated
         self._on_database = on_database
+        self._on_models = on_models
         self._on_asks = on_asks
         self._on_holders = on_holders
         self._on_recalled = on_recalled
@@ -263,6 +265,8 @@ class SocketControl:
                     self._on_probed(deployment_id, probed)
             case DatabaseTold():
                 self._on_database(message.status)
+                if message.models:
+                    self._on_models()
             case (
                 Hello()
                 | ProbeAnswered()

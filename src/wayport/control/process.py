@@ -322,9 +322,16 @@ class ControlProcess:
 
     async def _add_stored_models(self) -> None:
         """The snapshot that we began with knows the configuration alone."""
+        await self.database.tried()
+        if self.database.state.status != "connected":
+            # Nobody knows for how long: what the configuration has is all there is.
+            self._server.tell_models_known()
         await self.database.connected()
-        if await self.model_source.any():
-            await self.configuration.reload()
+        try:
+            if await self.model_source.any():
+                await self.configuration.reload()
+        finally:
+            self._server.tell_models_known()
 
     def _note_database(self, state: DatabaseState) -> None:
         self._server.tell_database(state.status)

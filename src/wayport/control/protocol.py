@@ -62,9 +62,11 @@ class Invalidated(Struct, kw_only=True, frozen=True, tag="invalidated"):
 
 
 class DatabaseTold(Struct, kw_only=True, frozen=True, tag="database"):
-    """To workers: how the database is, to show it; nothing depends on it."""
+    """To workers: how the database is, to show it."""
 
     status: str
+    models: bool = False
+    """whether the snapshot that was pushed before it has the stored models, as far as they can be known"""
 
 
 class AsksTold(Struct, kw_only=True, frozen=True, tag="asks"):

@@ -187,7 +187,12 @@ class ControlServer:
 
     def tell_database(self, status: str) -> None:
         """`connected` or `waiting`, to every worker and to those that come later."""
-        self._database = DatabaseTold(status=status)
+        self._database = replace(self._database, status=status)
+        self._tell(self._database)
+
+    def tell_models_known(self) -> None:
+        """The snapshot has the models of the database, as far as they can be known now."""
+        self._database = replace(self._database, models=True)
         self._tell(self._database)
 
     def tell_asks(self, asks: tuple[AskedFor, ...]) -> None:

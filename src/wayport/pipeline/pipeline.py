@@ -85,6 +85,8 @@ class Pipeline:
         self._authenticate = authenticate
         self.table = table
         """swapped whole when a new snapshot comes; a call keeps the one it began with"""
+        self.coming: asyncio.Event | None = None
+        """set when the models of the database are known, too; None: they are"""
         self._routing = routing
         self._admit = admit
         self._attempt = attempt
@@ -133,6 +135,10 @@ class Pipeline:
                 await loading
             if call.principal.aliases:
                 call.model_asked = call.principal.aliases.get(call.model_asked, call.model_asked)
+            if self.coming is not None and not table.knows(call.model_asked):
+                await self.coming.wait()
+                table = self.table
+                call.snapshot = table.snapshot
             try:
                 found = table.find_or_all(call.model_asked, _MODES.get(call.operation, "chat"))
             except ModelNotFound:

@@ -75,6 +75,9 @@ class RoutingTable:
         self._filled[name] = found
         return found
 
+    def knows(self, name: str) -> bool:
+        return name == AUTO or name in self._found or self._search(name, depth=0) is not None
+
     def find_or_all(self, name: str, mode: str) -> Found:
         """As `find`; `auto`, where nothing has this name, is every listed model of this mode."""
         if name != AUTO or self._search(AUTO, depth=0) is not None:

@@ -1,5 +1,6 @@
 """The composition root of a data worker: every object is built here, once, in order."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine
 from ipaddress import ip_address, ip_network
@@ -252,6 +253,15 @@ class Worker:
         """Others need what is free here of a limit."""
         if self.slots is None or not self.slots.recall(counter, next_one=next_one):
             self.admission.recall(counter)
+
+    def expect_models(self) -> None:
+        """Those of the database are not known yet: what means nothing now may mean something then."""
+        self.pipeline.coming = asyncio.Event()
+
+    def models_came(self) -> None:
+        coming, self.pipeline.coming = self.pipeline.coming, None
+        if coming is not None:
+            coming.set()
 
     def note_database(self, status: str) -> None:
         self.database_state = status

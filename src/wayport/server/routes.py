@@ -232,6 +232,8 @@ class Router:
         principal = found if isinstance(found, Principal) else await found
         allow_route(principal, exchange.path, compat=self._worker.settings.compat)
         allow_address(principal, exchange.client[0], compat=self._worker.settings.compat)
+        if (coming := self._worker.pipeline.coming) is not None:
+            await coming.wait()
         return principal
 
 

@@ -35,6 +35,8 @@ log = logging.getLogger("wayport.worker")
 _PARENT_CHECK_S = 1.0
 _BUDGETS_S = 10.0
 """how long we wait for what was spent before we serve: as long as the control process may take to start"""
+_MODELS_S = 10.0
+"""how long calls of what is not known wait for the models of the database at most"""
 _GC_THRESHOLD = (20_000, 50, 100)
 """a call makes some hundred objects and no circles: the default would look for circles every few calls"""
 
@@ -63,6 +65,7 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
             on_snapshot=lambda data: worker.take_snapshot(data),  # noqa: PLW0108 (bound below)
             on_invalidated=lambda hashes: _forget(worker, hashes),
             on_database=lambda status: worker.note_database(status),  # noqa: PLW0108 (bound below)
+            on_models=lambda: worker.models_came(),  # noqa: PLW0108 (bound below)
             on_asks=lambda asks: worker.authenticator.ask_about(asks),  # noqa: PLW0108 (bound below)
             on_holders=lambda holders: worker.holders.forget(holders),  # noqa: PLW0108 (bound below)
             on_recalled=lambda asked: worker.recall(asked.counter, next_one=asked.next_one),
@@ -95,6 +98,8 @@ async def serve(given: Handover, settings: Settings, sockets: Sequence[int], rea
         gossip = Gossip(
             worker.health, worker.routing.lives, worker.routing.affinity, clock=clock, tell=control.tell_news
         )
+        worker.expect_models()
+        tasks.start(_expect_no_longer(worker), name="models")
         tasks.start(control.run(), name="control")
         if settings.several:
             tasks.start(gossip.run(), name="gossip")
@@ -154,6 +159,11 @@ def _vitals(worker: Worker, spool: Spool, number: int) -> Vitals:
         cooled=worker.health.cooled,
         breakers={} if worker.health.quiet else {name: kind for name, kind in states.items() if kind != "closed"},
     )
+
+
+async def _expect_no_longer(worker: Worker) -> None:
+    await asyncio.sleep(_MODELS_S)
+    worker.models_came()
 
 
 async def _stop_without_parent(parent: int, stop: asyncio.Event) -> None:

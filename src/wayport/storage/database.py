@@ -80,8 +80,10 @@ class Database:
         self._engines: Engines | None = None
         self._connected = asyncio.Event()
         self._lost = asyncio.Event()
-        self._tried: asyncio.Event | None = None
-        """the first try to connect has ended, well or not; None: it has not begun"""
+        self._tried = asyncio.Event()
+        """the first try to connect has ended, well or not"""
+        self._trying = False
+        """it has begun"""
 
     @property
     def kind(self) -> Kind:
@@ -89,7 +91,7 @@ class Database:
 
     async def run(self) -> None:
         """Connects, migrates, and does so again whenever the database was lost. Ends only by cancellation."""
-        self._tried = asyncio.Event()
+        self._trying = True
         while True:
             self._lost.clear()
             await self._connect_at_last()
@@ -98,6 +100,10 @@ class Database:
     async def connected(self) -> None:
         """Waits until there is a connection and the schema is in place."""
         await self._connected.wait()
+
+    async def tried(self) -> None:
+        """Waits until the first try to connect has ended, well or not."""
+        await self._tried.wait()
 
     async def close(self) -> None:
         self._connected.clear()
@@ -124,7 +130,7 @@ class Database:
         return postgresql.insert(table) if self.kind == "postgresql" else sqlite.insert(table)
 
     async def _first_try(self) -> None:
-        if self._tried is None or self._tried.is_set():
+        if not self._trying or self._tried.is_set():
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_TRY_S):
@@ -170,20 +176,16 @@ class Database:
                 revision = await self._connect()
             except Exception as error:  # noqa: BLE001 (a background job: whatever is wrong with the database, we go on trying)
                 self._waiting(error)
-                self._note_tried()
+                self._tried.set()
                 await self._sleep(wait_s * (0.5 + self._jitter() / 2))
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             else:
                 break
         self._connected.set()
-        self._note_tried()
+        self._tried.set()
         now_s = self._clock.now_s()
         self._become(DatabaseState(status="connected", where=self.address.shown, since_s=now_s, revision=revision))
         log.info("database connected", extra={"database": self.address.shown, "revision": revision})
-
-    def _note_tried(self) -> None:
-        if self._tried is not None:
-            self._tried.set()
 
     async def _connect(self) -> str:
         revision = await upgrade(self.address)
