@@ -13,7 +13,7 @@ from wayport.dialects.anthropic_messages import DIALECT as ANTHROPIC
 from wayport.dialects.anthropic_messages_usage import merge
 from wayport.dialects.dialect import Profile
 from wayport.dialects.gemini_content import DIALECT as GEMINI
-from wayport.dialects.neutral import Message, Request, Response, Text
+from wayport.dialects.neutral import CacheMarker, Message, Request, Response, Text
 from wayport.dialects.openai_chat import DIALECT as OPENAI
 from wayport.wire import anthropic_messages as wire
 from wayport.wire import patch
@@ -56,6 +56,28 @@ def test_plain_conversations_are_written_as_any_conversation(told: list[tuple[st
     looked_at = Request(dialect="openai_chat", model="m", messages=[*messages, blank])
     encode = ANTHROPIC.upstream.encode_request
     assert encode(plain, Profile()) == encode(looked_at, Profile())
+
+
+@given(
+    told=CONVERSATIONS,
+    marker=st.sampled_from(
+        [None, CacheMarker(ttl="1h"), CacheMarker(extras={"prompt_cache_breakpoint": msgspec.Raw(b"{}")})]
+    ),
+    profile=st.sampled_from(
+        [Profile(), Profile(cache_markers=True), Profile(system_role="user"), Profile(one_system_message=True)]
+    ),
+)
+@settings(max_examples=300)
+def test_plain_conversations_are_written_for_openai_as_any_conversation(
+    told: list[tuple[str, str]], marker: CacheMarker | None, profile: Profile
+) -> None:
+    """A message that holds nothing is not told, and keeps a conversation from being plain."""
+    assert OPENAI.upstream is not None
+    messages = [Message(role=role, parts=[Text(text=text, cache=marker)]) for role, text in told]  # type: ignore[arg-type]
+    messages.append(Message(role="system", parts=[Text(text="x-anthropic-billing-header: x")]))
+    plain = Request(dialect="anthropic_messages", model="m", messages=messages)
+    looked_at = Request(dialect="anthropic_messages", model="m", messages=[*messages, Message(role="user", parts=[])])
+    assert OPENAI.upstream.encode_request(plain, profile) == OPENAI.upstream.encode_request(looked_at, profile)
 
 
 @laws.each("anthropic_messages", "response.json")

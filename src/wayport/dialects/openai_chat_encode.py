@@ -5,6 +5,7 @@ request gives the same bytes, and what the target lacks is left out and named.
 """
 
 import hashlib
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from wayport.core.errors import BadRequest
 from wayport.dialects import openai_chat_ask as thinking
 from wayport.dialects import openai_read as read
 from wayport.dialects.dialect import Encoded, Profile
-from wayport.dialects.neutral import OutputFormat, Request, Text, Tool
+from wayport.dialects.neutral import OutputFormat, Request, Sampling, Text, Tool
 from wayport.dialects.openai_chat_messages import MessageWriter
 from wayport.dialects.openai_chat_names import Names
 from wayport.dialects.openai_chat_parts import write_cache
@@ -37,6 +38,18 @@ _FREE_TEXT: Written = {
     "required": ["input"],
 }
 _TIERS = {"auto": "auto", "standard_only": "default", "default": "default", "flex": "flex", "priority": "priority"}
+
+
+_OTHERS = (
+    "top_p", "n", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "top_k", "min_p",
+)  # fmt: skip
+_NOT_OPENAIS = frozenset({"top_k", "min_p"})
+_others = attrgetter(*_OTHERS)
+_NO_OTHERS = _others(Sampling())
+_rest = attrgetter(
+    "modalities", "audio", "verbosity", "service_tier", "user", "metadata", "cache_key", "cache_retention", "prediction", "store"
+)  # fmt: skip
+_NO_REST = _rest(Request(dialect="openai_chat", model="", messages=[]))
 
 
 def encode_request(request: Request, profile: Profile) -> Encoded:
@@ -97,25 +110,18 @@ class _Writer:
         if temperature is not None and profile.temperature_max is not None and temperature > profile.temperature_max:
             temperature = profile.temperature_max
             self._lower("temperature")
-        for name, value in (
-            ("temperature", temperature),
-            ("top_p", sampling.top_p),
-            ("n", sampling.n),
-            ("seed", sampling.seed),
-            ("presence_penalty", sampling.presence_penalty),
-            ("frequency_penalty", sampling.frequency_penalty),
-            ("logit_bias", sampling.logit_bias),
-            ("logprobs", sampling.logprobs),
-            ("top_logprobs", sampling.top_logprobs),
-        ):
-            if value is not None:
-                body[name] = value
-        # Not OpenAI's, but of many who speak like it: kept for those who wrote them in this dialect.
-        for name, value in (("top_k", sampling.top_k), ("min_p", sampling.min_p)):
-            if value is not None and self._own:
-                body[name] = value
-            elif value is not None:
-                self._drop(name)
+        if temperature is not None:
+            body["temperature"] = temperature
+        others = _others(sampling)
+        if others != _NO_OTHERS:
+            for name, value in zip(_OTHERS, others, strict=True):
+                if value is None:
+                    continue
+                # Some are not OpenAI's, but of many who speak like it: kept for those who wrote them in this dialect.
+                if self._own or name not in _NOT_OPENAIS:
+                    body[name] = value
+                else:
+                    self._drop(name)
         if sampling.stop:
             self._write_stop(body, sampling.stop)
 
@@ -306,6 +312,25 @@ class _Writer:
     # -- everything else --------------------------------------------------------------------------------------------
     def _write_rest(self, body: Written) -> None:
         request = self._request
+        if _rest(request) != _NO_REST:
+            self._write_settings(body)
+        if request.stream:
+            body["stream"] = True
+            options = dict(request.spelling.get("stream_options", {})) if self._own else {}
+            options.pop("include_usage", None)
+            if self._profile.stream_usage:
+                # Always asked for: the call is charged by it. Whether the client sees it is its encoder's business.
+                options["include_usage"] = True
+            if options:
+                body["stream_options"] = options
+        elif self._own:
+            if request.spelling.get("stream"):
+                body["stream"] = False
+            if "stream_options" in request.spelling:
+                body["stream_options"] = request.spelling["stream_options"]
+
+    def _write_settings(self, body: Written) -> None:
+        request = self._request
         for name, value in (
             ("modalities", self._modalities()),
             ("audio", request.audio),
@@ -321,20 +346,6 @@ class _Writer:
         ):
             if value is not None:
                 body[name] = value
-        if request.stream:
-            body["stream"] = True
-            options = dict(request.spelling.get("stream_options", {})) if self._own else {}
-            options.pop("include_usage", None)
-            if self._profile.stream_usage:
-                # Always asked for: the call is charged by it. Whether the client sees it is its encoder's business.
-                options["include_usage"] = True
-            if options:
-                body["stream_options"] = options
-        elif self._own:
-            if request.spelling.get("stream"):
-                body["stream"] = False
-            if "stream_options" in request.spelling:
-                body["stream_options"] = request.spelling["stream_options"]
 
     def _modalities(self) -> list[str] | None:
         wanted = self._request.modalities

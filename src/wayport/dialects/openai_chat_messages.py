@@ -41,6 +41,8 @@ _SIGNATURE_FIELDS = frozenset(("extra_content", "provider_specific_fields"))
 # Claude Code's first system block is an account of itself for Anthropic's billing, and no prompt.
 _NOT_A_PROMPT = "x-anthropic-billing-header:"
 
+_SPEAKERS = frozenset({"user", "assistant"})
+
 _Media = Image | Document | Audio | Video
 
 
@@ -63,6 +65,35 @@ class MessageWriter:
         self._drop = drop
 
     def write(self) -> list[Written]:
+        written = self._plain()
+        if written is None:
+            written = self._any()
+        if self._instruction is not None:
+            self._instruct(written, self._instruction)
+        if self._profile.one_system_message:
+            written = _one_system_message(written, self._profile.system_role)
+        return written
+
+    def _plain(self) -> list[Written] | None:
+        """A conversation of another dialect that is texts and nothing else; None for every other one."""
+        profile = self._profile
+        if self._own or profile.reasoning_back != "never":
+            return None
+        marks = profile.cache_markers or profile.cache_breakpoints
+        written: list[Written] = []
+        for message in self._request.messages:
+            parts, role = message.parts, message.role
+            if len(parts) != 1 or type(part := parts[0]) is not Text or role == "tool":
+                return None
+            if part.cache is not None and (marks or part.cache.extras):
+                return None
+            if role in _SPEAKERS:
+                written.append({"role": role, "content": part.text})
+            elif not part.text.startswith(_NOT_A_PROMPT):
+                written.append({"role": profile.system_role, "content": part.text})
+        return written
+
+    def _any(self) -> list[Written]:
         written: list[Written] = []
         steps = arranged(self._request.messages)
         for step in steps:
@@ -80,10 +111,6 @@ class MessageWriter:
                 written.extend(self._no_result(call) for call in step.unanswered)
             if shown:
                 written.append({"role": "user", "content": shown})
-        if self._instruction is not None:
-            self._instruct(written, self._instruction)
-        if self._profile.one_system_message:
-            written = _one_system_message(written, self._profile.system_role)
         return written
 
     # -- tool results -----------------------------------------------------------------------------------------------
