@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from msgspec import structs
 from tests.fakes.admin import Admin, admin_app, made_key
 from tests.fakes.records import call_record
@@ -443,3 +444,20 @@ async def test_a_key_is_told_of_with_the_budget_that_it_has_by_name(tmp_path: Pa
         assert (table["budget_id"], table["rpm_limit"], table["max_budget"]) == ("b", 7, 2.0)
         told = await post(admin, "/v2/key/info", {"keys": [named["key"], free["key"]]})
         assert {row["budget_id"]: row["litellm_budget_table"] for row in told["info"]} == {"b": table, None: None}
+
+
+async def test_a_team_lets_its_keys_ask_for_made_up_answers(tmp_path: Path) -> None:
+    async with admin_app(read_address(None, tmp_path), tmp_path, compat="litellm") as admin:
+        for told, own, expected in (
+            ({"allow_client_mock_response": True, "x": 1}, {}, {"allow_client_mock_response": True}),
+            ({"allow_client_mock_response": "yes"}, {"y": 2}, {"y": 2}),
+            ({"allow_client_mock_response": True}, {"allow_client_mock_response": False},
+             {"allow_client_mock_response": False}),
+            ({}, {}, None),
+        ):  # fmt: skip
+            team_id = (await post(admin, "/team/new", {"metadata": told}))["team_id"]
+            made = await made_key(admin, team_id=team_id, metadata=own)
+            principal = await admin.principals.principal(made["token"])
+            assert principal is not None
+            found = None if principal.metadata is None else msgspec.json.decode(principal.metadata)
+            assert found == expected

@@ -23,6 +23,8 @@ from wayport.core.clock import Clock
 from wayport.storage.database import Database
 from wayport.storage.tables import access_groups, budgets, customers, old_keys, tags
 
+_MOCKS = "allow_client_mock_response"
+"""by which a team lets its keys ask for answers that are made up"""
 EVERY_MODEL = frozenset({"*", "all-proxy-models", "all-team-models"})
 
 _OLD = select(old_keys.c.key_hash, old_keys.c.until_s).where(
@@ -201,7 +203,7 @@ class Principals:
             models=_expanded(key.models, key.settings, groups, aliases),
             routes=key.routes,
             tags=tuple(dict.fromkeys((*key.tags, *_tags(team), *_tags(above.project)))),
-            metadata=json.encode(key.metadata) if key.metadata else None,
+            metadata=_metadata(key, team),
             expires_s=until_s,
             blocked=key.blocked or blocked_by is not None,
             blocked_by=None if key.blocked else blocked_by,
@@ -261,6 +263,13 @@ async def groups_in(connection: AsyncConnection, names: set[str]) -> dict[str, t
 
 async def _maybe(rows: Rows[_Row], connection: AsyncConnection, wanted: str | None) -> _Row | None:
     return None if wanted is None else await rows.find_in(connection, wanted)
+
+
+def _metadata(key: Key, team: Team | None) -> bytes | None:
+    """The key's, with what its team's says to its keys."""
+    told = {_MOCKS: True} if team is not None and team.metadata.get(_MOCKS) is True else {}
+    found = {**told, **key.metadata}
+    return json.encode(found) if found else None
 
 
 def _member_defaults(team: Team) -> dict[str, Any]:
