@@ -229,6 +229,23 @@ async def test_a_request_may_say_how_long_it_waits() -> None:
         assert "timeout" not in first.requests[0].json()
 
 
+@pytest.mark.parametrize(
+    ("headers", "stream"),
+    [({"x-litellm-timeout": "0.1"}, False), ({"x-litellm-stream-timeout": "0.1"}, True)],
+    ids=["whole", "stream"],
+)
+async def test_litellms_clients_say_it_in_a_header_and_have_its_status(
+    headers: dict[str, str], *, stream: bool
+) -> None:
+    text = "model_list: [{{model_name: m, litellm_params: {{model: openai/x, api_key: k, api_base: '{}/v1'}}}}]"
+    async with Upstream(stall()) as upstream, gateway(text.format(upstream.url)) as wayport:
+        answered = await wayport.ask({**ASK, "num_retries": 0, "stream": stream}, headers=headers)
+        assert (answered.status_code, error_of(answered)["type"]) == (408, "timeout_error")
+    refused = json_answer({"error": {"message": "too late"}}, status=504)
+    async with Upstream([refused]) as upstream, gateway(text.format(upstream.url)) as wayport:
+        assert (await wayport.ask({**ASK, "num_retries": 0})).status_code == 504
+
+
 async def test_all_attempts_together_end_when_the_calls_time_does() -> None:
     bad = json_answer({"error": {"message": "busy"}}, status=503, headers={"retry-after": "5"})
     async with Upstream(bad) as upstream, gateway(one(upstream.url, retries=5, router=", timeout: 2")) as wayport:

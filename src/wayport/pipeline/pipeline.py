@@ -55,6 +55,8 @@ log = logging.getLogger("wayport.pipeline")
 _ANTHROPICS_OVERLOAD = 529
 """a status that only its own clients act on"""
 
+_LITELLMS_TIMEOUT = 408
+
 _NAME_CHARS = 1024
 """of a model's name: longer ones are in no list, and records keep it"""
 
@@ -260,6 +262,8 @@ class Pipeline:
             call.snapshot = self.table.snapshot
         if error.status == _ANTHROPICS_OVERLOAD and call.dialect.name != "anthropic_messages":
             error.status = 503
+        if _took_too_long(error) and call.snapshot.compat == "litellm":
+            error.status = _LITELLMS_TIMEOUT
         client = call.client
         half = call.dialect.client
         assert half is not None
@@ -271,6 +275,11 @@ class Pipeline:
         body = half.encode_error(error, call_id=call.id)
         self._settle(call)
         client.respond(error.status, error_head(call, error), body)
+
+
+def _took_too_long(error: WayportError) -> bool:
+    """By our own clock: where an upstream says so, its status stays."""
+    return isinstance(error, UpstreamFault) and error.fault.kind == "timeout" and not error.fault.status
 
 
 def _stopping() -> Unavailable:
