@@ -89,6 +89,20 @@ def test_plain_answers_are_read_as_any_answer(case: Path) -> None:
     )
 
 
+@laws.each("openai_chat", "response.json")
+def test_openais_plain_answers_are_read_as_any_answer(case: Path) -> None:
+    assert OPENAI.upstream is not None
+    said = json.loads((case / "response.json").read_bytes())
+    plain = OPENAI.upstream.decode_response(json.dumps(said).encode())
+    for choice in said["choices"]:
+        choice["message"][NEW] = 1
+    looked_at = OPENAI.upstream.decode_response(json.dumps(said).encode())
+    for each in looked_at.choices:
+        assert each.message_extras is not None
+        del each.message_extras[NEW]
+    assert _bare(plain) == _bare(looked_at)
+
+
 def _bare(response: Response) -> Any:
     response.extras.pop(NEW, None)
     return msgspec.json.decode(msgspec.json.encode(response))

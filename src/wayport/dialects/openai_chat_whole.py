@@ -50,8 +50,11 @@ from wayport.dialects.openai_chat_tools import is_legacy, read_call, read_functi
 from wayport.dialects.openai_chat_usage import read_usage, write_usage
 from wayport.dialects.openai_read import Object, encode, is_empty, is_null
 from wayport.wire import patch
+from wayport.wire.openai_chat import plain_answer_message_decoder
 
 Written = dict[str, Any]
+
+_NOTHING = Raw()
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
@@ -102,10 +105,12 @@ def _read_choice(given: Object, number: int) -> Choice:
     path = f"choices[{number}]"
     index = given.pop("index", None)
     choice = Choice(index=read.whole(index, f"{path}.index") if index is not None else number)
-    message = read.fields(read.need(given, "message", path), f"{path}.message")
+    raw = read.need(given, "message", path)
     del given["message"]
-    choice.parts = _read_message(message, f"{path}.message")
-    choice.message_extras = message
+    if not _read_plain(raw, choice):
+        message = read.fields(raw, f"{path}.message")
+        choice.parts = _read_message(message, f"{path}.message")
+        choice.message_extras = message
     has_calls = any(isinstance(part, ToolCall) for part in choice.parts)
     word = _pop_text(given, "finish_reason")
     if word is not None:
@@ -117,6 +122,23 @@ def _read_choice(given: Object, number: int) -> Choice:
     choice.extras = given or None
     _unfold_answer_tool(choice)
     return choice
+
+
+def _read_plain(raw: Raw, choice: Choice) -> bool:
+    """Reads a message that is a text, in one go. False: it has to be looked at."""
+    try:
+        given = plain_answer_message_decoder.decode(raw)
+    except (ValueError, RecursionError):
+        return False
+    extras: Object = {}
+    for name, value in (("refusal", given.refusal), ("annotations", given.annotations)):
+        if value != _NOTHING:
+            if not is_empty(value):
+                return False
+            extras[name] = value
+    choice.parts = [Text(text=given.content)]
+    choice.message_extras = extras
+    return True
 
 
 def _read_message(given: Object, path: str) -> list[Part]:

@@ -4,10 +4,10 @@ Requests and messages are read field by field (`dict[str, Raw]`), so that unknow
 for what is read on the way through without keeping the rest.
 """
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Count = int | float | None
 """Some servers write counts as floats, or null for none"""
@@ -18,6 +18,15 @@ class PlainMessage(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str
+
+
+class PlainAnswerMessage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A message of a whole answer that says a text, and beside it only that there is nothing else."""
+
+    role: Literal["assistant"]
+    content: Annotated[str, Meta(min_length=1)]
+    refusal: Raw = Raw()
+    annotations: Raw = Raw()
 
 
 class PromptDetails(Struct, kw_only=True, frozen=True):
@@ -135,6 +144,7 @@ class MessageGlimpse(Struct, kw_only=True, frozen=True):
 messages_glimpse_decoder: Final = msgspec.json.Decoder(list[MessageGlimpse])
 plain_message_decoder: Final = msgspec.json.Decoder(PlainMessage)
 plain_messages_decoder: Final = msgspec.json.Decoder(list[PlainMessage])
+plain_answer_message_decoder: Final = msgspec.json.Decoder(PlainAnswerMessage)
 usage_decoder: Final = msgspec.json.Decoder(UsageObject)
 glimpse_decoder: Final = msgspec.json.Decoder(AnswerGlimpse)
 loose_glimpse_decoder: Final = msgspec.json.Decoder(LooseGlimpse)
