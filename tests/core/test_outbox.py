@@ -51,3 +51,21 @@ async def test_what_is_written_to_a_connection_that_has_gone_is_nobodys() -> Non
     gone.closing = True
     outbox.flush()
     assert log == [b"kept"]
+
+
+async def test_one_that_takes_nothing_costs_itself_alone() -> None:
+    class Deaf(Socket):
+        aborted = False
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            raise RuntimeError("Cannot call write() after write_eof()")
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    log: list[bytes] = []
+    outbox, deaf, there = Outbox(), Deaf(log), Socket(log)
+    outbox.write(deaf, b"lost")
+    outbox.write(there, b"kept")
+    outbox.flush()
+    assert (log, deaf.aborted) == ([b"kept"], True)

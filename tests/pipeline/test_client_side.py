@@ -13,6 +13,8 @@ from tests.fakes.upstream import Behaviour, Upstream, json_answer, sse
 from wayport.access.principal import Holder, rates_of
 from wayport.config.clients import client_side
 from wayport.core.net import AddressPattern
+from wayport.pipeline import answer_head
+from wayport.routing.snapshot import OWN_MARK
 from wayport.upstream.faults import TransportFault
 
 CHAT = {
@@ -89,6 +91,12 @@ async def test_a_client_brings_its_own_credential_where_it_may() -> None:
         refused = await wayport.ask({**ASK, "api_base": upstream.url})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "api_base")
         assert "no deployment of `m` lets clients say api_base" in refused.text
+
+
+async def test_a_clients_credential_is_gone_with_its_call() -> None:
+    async with Upstream(json_answer(CHAT)) as upstream, gateway(allowing(upstream, "api_key")) as wayport:
+        assert (await wayport.ask({**ASK, "api_key": "sk-mine"})).status_code == 200
+        assert not any(OWN_MARK in deployment.id for deployment, _ in answer_head._about.values())
 
 
 async def test_a_clients_address_is_told_no_secret_of_ours() -> None:

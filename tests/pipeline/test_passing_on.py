@@ -174,10 +174,12 @@ class Rig:
             started_s=1.0,
             steady_s=1.0,
         )
-        self.connection = Connection(Keeper(), "upstream.test", Outbox(loop.call_soon))
+        outbox = Outbox(loop.call_soon)
+        self.connection = Connection(Keeper(), "upstream.test", outbox)
         self.connection.connection_made(self.wire)
         self.answer = Answer(loop, self.connection, loop.create_future(), reused=False)
         self.connection.begin(self.answer, b"POST / HTTP/1.1\r\n", b"{}")
+        outbox.flush()
         self.connection.data_received(_HEAD)
         self.settled: list[int] = []
         self.relay = PassthroughRelay(

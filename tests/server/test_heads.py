@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wayport.server.exchange import Exchange
+from wayport.server.heads import Head, Heads
 from wayport.server.protocol import GatewayProtocol, Limits, Load, ServerState
 
 OK = b"content-type: text/plain\r\n"
@@ -48,7 +49,10 @@ class Peer:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.heard: list[tuple[bytes, str, bytes, dict[bytes, bytes], bytes]] = []
-        self.notes: list[dict[str, object] | None] = []
+        self.known: list[Head | None] = []
+        self.at_work: list[Exchange] = []
+        """those that are answered when somebody says so"""
+        self.patient = False
         self.load = Load()
         self.wire = Wire()
         self.protocol = GatewayProtocol(
@@ -59,8 +63,15 @@ class Peer:
     def _handle(self, exchange: Exchange) -> None:
         headers = {name: value for name, value in exchange.headers.items() if name != b"content-length"}
         self.heard.append((exchange.method, exchange.path, exchange.query, headers, exchange.body))
-        self.notes.append(exchange.notes)
-        exchange.respond(200, OK, b"")
+        self.known.append(exchange.known)
+        if self.patient:
+            self.at_work.append(exchange)
+        else:
+            exchange.respond(200, OK, b"")
+
+    def answer(self) -> None:
+        while self.at_work:
+            self.at_work.pop(0).respond(200, OK, b"")
 
     @property
     def bodies(self) -> list[bytes]:
@@ -95,21 +106,20 @@ def test_a_head_is_remembered_from_the_second_request_on_whatever_the_length_of_
     assert {path for _, path, *_ in peer.heard} == {"/a"}
     assert {tuple(headers.items()) for *_, headers, _ in peer.heard} == {((b"host", b"x"), (b"x-a", b"1"))}
     # The first is not learnt of, the second was parsed, and those behind it were known.
-    assert [notes is not None for notes in peer.notes] == [False, False, True, True]
+    assert [known is not None for known in peer.known] == [False, False, True, True]
     assert peer.load.body_bytes == 0
 
 
 def test_connections_that_say_the_same_share_what_is_worked_out_of_it() -> None:
     peer = talk(*[post(b"a")] * 3)
-    assert peer.notes[2] is not None
-    peer.notes[2]["seen"] = True
 
     async def another() -> Peer:
         second = Peer()
         second.protocol.state = peer.protocol.state
         return second.say(*[post(b"bb")] * 3)
 
-    assert asyncio.run(another()).notes[2] == {"seen": True}
+    assert peer.known[2] is not None
+    assert asyncio.run(another()).known[2] is peer.known[2]
 
 
 def test_another_head_is_read_for_itself() -> None:
@@ -139,9 +149,9 @@ def test_two_lengths_or_a_transfer_encoding_are_never_remembered() -> None:
     chunked = b"POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n"
     peer = talk(*[chunked] * 4)
     assert peer.bodies == [b"12345"] * 4
-    assert peer.notes == [None] * 4
+    assert peer.known == [None] * 4
     twice = talk(*[post(b"12345", b"content-length: 5")] * 3)
-    assert twice.notes == [None] * len(twice.notes)
+    assert twice.known == [None] * len(twice.known)
 
 
 def test_limits_hold_under_a_known_head() -> None:
@@ -157,7 +167,7 @@ def test_a_connection_whose_heads_all_differ_is_given_up_as_a_pupil() -> None:
     different = [post(b"1", b"x-request: %d" % number) for number in range(20)]
     peer = talk(*different, *[post(b"2")] * 3)
     assert peer.bodies == [b"1"] * 20 + [b"2"] * 3
-    assert peer.notes == [None] * 23
+    assert peer.known == [None] * 23
 
 
 _REQUESTS = st.lists(
@@ -175,12 +185,80 @@ _REQUESTS = st.lists(
 
 @given(requests=_REQUESTS, data=st.data())
 def test_however_the_bytes_come_the_same_requests_are_heard(requests: list[bytes], data: st.DataObject) -> None:
+    """Cut anywhere, and answered at once or only after more has come."""
     # Each on a connection of its own, where no head can be known.
     expected = [talk(request).heard[0] for request in requests]
     whole = b"".join(requests)
     ends = [sum(map(len, requests[: number + 1])) for number in range(len(requests))]
     cuts = data.draw(st.lists(st.one_of(st.sampled_from(ends), st.integers(0, len(whole))), max_size=20))
     places = sorted({0, len(whole), *cuts})
-    peer = talk(*(whole[a:b] for a, b in pairwise(places)))
+    pieces = [whole[a:b] for a, b in pairwise(places)]
+    answered = data.draw(st.lists(st.booleans(), min_size=len(pieces), max_size=len(pieces)))
+
+    async def slowly() -> Peer:
+        peer = Peer()
+        peer.patient = True
+        for piece, now in zip(pieces, answered, strict=True):
+            peer.say(piece)
+            if now:
+                peer.answer()
+        while peer.at_work:
+            peer.answer()
+        return peer
+
+    peer = asyncio.run(slowly())
     assert peer.heard == expected
     assert peer.load.body_bytes == 0
+
+
+PIPELINED = post(b"{}", b"authorization: Bearer mine")
+
+
+def test_what_looks_like_a_known_head_inside_of_another_one_is_no_request() -> None:
+    """The beginning of a head, sent while the request before it is at work, and then the bytes of a known one."""
+
+    async def smuggles() -> Peer:
+        peer = Peer().say(*[PIPELINED] * 3)
+        peer.patient = True
+        peer.say(PIPELINED, b"POST /nothing HTTP/1.1\r\nX: ")
+        peer.answer()
+        return peer.say(PIPELINED)
+
+    peer = asyncio.run(smuggles())
+    assert [path for _, path, *_ in peer.heard] == ["/a"] * 4 + ["/nothing"]
+
+
+def test_half_a_head_is_never_remembered_as_a_whole_one() -> None:
+    state = ServerState()
+
+    async def poisons() -> None:
+        peer = Peer()
+        peer.protocol.state = state
+        peer.say(PIPELINED)
+        for _ in range(3):
+            peer.patient = True
+            peer.say(PIPELINED, b"POST /elsewhere HTTP/1.1\r\nX: ")
+            peer.answer()
+            peer.patient = False
+            peer.say(PIPELINED)
+
+    async def victim() -> Peer:
+        peer = Peer()
+        peer.protocol.state = state
+        return peer.say(*[PIPELINED] * 4)
+
+    asyncio.run(poisons())
+    peer = asyncio.run(victim())
+    assert {path for _, path, *_ in peer.heard} == {"/a"}
+    assert peer.known[-1] is not None
+
+
+def test_bytes_that_were_read_otherwise_are_not_remembered() -> None:
+    heads = Heads()
+    opening = post(b"{}")
+    said = {"method": b"POST", "target": b"/a", "query": b"", "headers": {b"host": b"x", b"content-length": b"2"}}
+    first = heads.learn(opening, path="/a", **said)  # type: ignore[arg-type]
+    assert first is not None
+    assert heads.learn(opening, path="/a", **said) is first  # type: ignore[arg-type]
+    said["target"] = b"/b"
+    assert heads.learn(opening, path="/b", **said) is None  # type: ignore[arg-type]

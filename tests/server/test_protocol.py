@@ -9,7 +9,7 @@ import pytest
 
 from wayport.server.exchange import Exchange
 from wayport.server.listen import AddressInUse, Listening, bind
-from wayport.server.protocol import Handler, Limits, Load, ServerState
+from wayport.server.protocol import GatewayProtocol, Handler, Limits, Load, ServerState
 
 OK = b"content-type: text/plain\r\n"
 
@@ -164,7 +164,7 @@ async def test_a_slow_head_runs_out_of_time_however_steadily_it_comes() -> None:
         while not served.listening.load.connections:
             await asyncio.sleep(0)
         connection = next(iter(served.listening.load.connections))
-        while connection._phase != 0:
+        while connection._part == 0:
             await asyncio.sleep(0)
         now = asyncio.get_running_loop().time()
         connection.sweep(now + 9.0)
@@ -173,6 +173,48 @@ async def test_a_slow_head_runs_out_of_time_however_steadily_it_comes() -> None:
         await asyncio.sleep(0)
         connection.sweep(now + 10.5)
         assert b"408" in (await reader.read()).split(b"\r\n")[0]
+        writer.close()
+
+
+async def _until_answered(served: Served, writer: asyncio.StreamWriter, *pieces: bytes) -> GatewayProtocol:
+    for piece in pieces:
+        writer.write(piece)
+    while not served.listening.load.connections:
+        await asyncio.sleep(0)
+    return next(iter(served.listening.load.connections))
+
+
+async def test_what_comes_behind_a_request_that_is_answered_runs_out_of_time_and_room_as_well() -> None:
+    """The beginning of the next request arrives while the one before it is at work."""
+    for begun, status in ((b"POST /x HTTP/1.1\r\nA: b\r\n", b"408"), (post(b"half of it")[:-4], b"408")):
+        turn = asyncio.Event()
+
+        async def waits(exchange: Exchange, turn: asyncio.Event = turn) -> None:
+            await turn.wait()
+            exchange.respond(200, OK, b"")
+
+        async with serving(waits) as served:
+            reader, writer = await served.connect()
+            connection = await _until_answered(served, writer, post(b"first") + begun)
+            while connection.exchange is None:
+                await asyncio.sleep(0)
+            turn.set()
+            assert await reader.readuntil(b"\r\n\r\n")
+            assert connection.exchange is None
+            connection.sweep(asyncio.get_running_loop().time() + 31.0)
+            assert status in (await reader.read()).split(b"\r\n")[0]
+            writer.close()
+
+
+async def test_a_head_without_end_behind_a_request_is_refused() -> None:
+    async with serving(echo, limits=Limits(head_bytes=1000)) as served:
+        reader, writer = await served.connect()
+        writer.write(post(b"first") + b"POST /x HTTP/1.1\r\nA: b\r\n")
+        assert await reader.readuntil(b"\r\n\r\n")
+        for _ in range(40):
+            writer.write(b"A: " + b"b" * 100 + b"\r\n")
+            await writer.drain()
+        assert b" 431 " in await reader.read()
         writer.close()
 
 

@@ -32,6 +32,9 @@ class Wire(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def is_closing(self) -> bool:
+        return not self.open
+
     def abort(self) -> None:
         self.open = False
 
@@ -64,12 +67,14 @@ class Rig:
         self.loop = loop
         self.wire = Wire()
         self.keeper = Keeper()
-        self.connection = Connection(self.keeper, "upstream.test", Outbox(loop.call_soon))
+        self.outbox = Outbox(loop.call_soon)
+        self.connection = Connection(self.keeper, "upstream.test", self.outbox)
         self.connection.connection_made(self.wire)
 
     def ask(self, *, reused: bool = False) -> Answer:
         answer = Answer(self.loop, self.connection, self.loop.create_future(), reused=reused)
         self.connection.begin(answer, b"POST / HTTP/1.1\r\nhost: upstream.test\r\n", b"{}")
+        self.outbox.flush()
         return answer
 
     def hear(self, *pieces: bytes) -> None:
@@ -353,6 +358,27 @@ def test_what_is_heard_after_the_end_is_for_nobody(loop: asyncio.AbstractEventLo
     assert (it.wire.open, it.keeper.lost) == (False, 1)
 
 
+@pytest.mark.parametrize("reused", [False, True])
+def test_what_comes_before_the_request_has_left_does_not_answer_it(
+    loop: asyncio.AbstractEventLoop, reused: bool
+) -> None:
+    it = Rig(loop)
+    waiter = it.loop.create_future()
+    answer = Answer(it.loop, it.connection, waiter, reused=reused)
+    it.connection.begin(answer, b"POST / HTTP/1.1\r\n", b"{}")
+    it.hear(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+    assert not it.wire.open
+    assert answer.whole() == b""
+    if reused:
+        # It is sent again, on another connection.
+        assert it.loop.run_until_complete(waiter) is False
+    else:
+        with pytest.raises(TransportFault, match="before it was asked"):
+            it.loop.run_until_complete(waiter)
+    it.outbox.flush()
+    assert it.wire.sent == b""
+
+
 def test_an_answer_is_held_back_at_a_megabyte_until_somebody_takes_it(loop: asyncio.AbstractEventLoop) -> None:
     it = Rig(loop)
     answer = it.ask()
@@ -376,6 +402,7 @@ def test_a_reused_connection_that_dies_unheard_asks_for_another_try(
     waiter = it.loop.create_future()
     answer = Answer(it.loop, it.connection, waiter, reused=reused)
     it.connection.begin(answer, b"POST / HTTP/1.1\r\n", b"{}")
+    it.outbox.flush()
     it.connection.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
     if reused:
         assert it.loop.run_until_complete(waiter) is False
@@ -393,12 +420,14 @@ def test_neither_calls_nor_closed_connections_wait_for_the_garbage_collector(loo
     gc.collect()
     gc.disable()
     try:
-        connection = Connection(Nobody(), "upstream.test", Outbox(loop.call_soon))
+        outbox = Outbox(loop.call_soon)
+        connection = Connection(Nobody(), "upstream.test", outbox)
         connection.connection_made(Wire())
         for coding, body in ((b"identity", b"body"), (b"gzip", gzip.compress(b"body"))):
             for pumped in (False, True):
                 answer = Answer(loop, connection, loop.create_future(), reused=False)
                 connection.begin(answer, b"POST / HTTP/1.1\r\n", b"{}")
+                outbox.flush()
                 head = b"HTTP/1.1 200 OK\r\ncontent-encoding: %b\r\ncontent-length: %d\r\n\r\n" % (coding, len(body))
                 connection.data_received(head)
                 ended = answer.pump(lambda _: None) if pumped else None

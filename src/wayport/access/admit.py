@@ -118,17 +118,16 @@ class Admission:
         now_s = self._steady_s()
         money = amounts.nano_usd
         tokens: list[int] = []
+        # In the order of `account.gauges`, by which `_put_back` knows which of them have given.
         for gauge in account.requests:
             if gauge.free < 1 or now_s >= gauge.ends_s:
                 return _put_back(account, gauge, money, tokens)
             gauge.free -= 1
-            gauge.touched = BUSY_TICKS
         for gauge in account.slots:
             if gauge.free < 1:
                 return _put_back(account, gauge, money, tokens)
             gauge.free -= 1
             gauge.busy += 1
-            gauge.touched = BUSY_TICKS
         for gauge in account.tokens:
             amount, free = amounts.tokens(gauge), gauge.free
             if free < 1 or now_s >= gauge.ends_s or not (modest or free >= amount):
@@ -136,13 +135,13 @@ class Admission:
             # The last of a window is given to whoever comes; what it uses beyond that is debt.
             amount = min(amount, free)
             gauge.free = free - amount
-            gauge.touched = BUSY_TICKS
             tokens.append(amount)
         for gauge in account.money:
             if (free := gauge.free) < money or free < 1 or now_s >= gauge.ends_s or (polite and gauge.waiters):
                 return _put_back(account, gauge, money, tokens)
             gauge.free = free - money
             gauge.busy += money
+        for gauge in account.gauges:
             gauge.touched = BUSY_TICKS
         return Reservation(account, money, tokens)
 
@@ -336,7 +335,7 @@ class Admission:
             if gauge.waiters:
                 gauge.wake()
         reservation.nano_usd = 0
-        reservation.account = account._replace(money=(), windows=())
+        reservation.account = account.without_money()
 
     def settle(self, reservation: Reservation, *, nano_usd: int, usage: Usage | None) -> None:
         """Gives back what the call did not use. Contains no await."""
@@ -367,7 +366,7 @@ class Admission:
 
 def _put_back(account: Account, short: Gauge, nano_usd: int, tokens: list[int]) -> Gauge:
     """Undoes what was taken of the gauges before `short`, and returns that one."""
-    for gauge in account.gauges():
+    for gauge in account.gauges:
         if gauge is short:
             break
         match gauge.kind:

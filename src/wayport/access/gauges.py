@@ -136,6 +136,8 @@ class Account(NamedTuple):
     principal: Principal
     others: tuple[Holder, ...]
     """end user and tags"""
+    gauges: tuple[Gauge, ...]
+    """all of the following, in this order"""
     requests: tuple[Gauge, ...]
     slots: tuple[Gauge, ...]
     tokens: tuple[Gauge, ...]
@@ -147,31 +149,36 @@ class Account(NamedTuple):
 
     def beyond(self, taken: "Account") -> "Account":
         """What binds here and was not asked for there."""
-        known = {gauge.counter for gauge in taken.gauges()}
-        further = [gauge for gauge in self.gauges() if gauge.counter not in known]
+        known = {gauge.counter for gauge in taken.gauges}
+        further = [gauge for gauge in self.gauges if gauge.counter not in known]
         return account_of(self.principal, self.others, further)
+
+    def without_money(self) -> "Account":
+        """The same but for budgets."""
+        return account_of(self.principal, self.others, [gauge for gauge in self.gauges if gauge.kind != "money"])
 
     def joined(self, other: "Account") -> "Account":
         """Both, the tokens of this one first."""
-        return account_of(self.principal, self.others, [*self.gauges(), *other.gauges()])
-
-    def gauges(self) -> tuple[Gauge, ...]:
-        return (*self.requests, *self.slots, *self.tokens, *self.money)
+        return account_of(self.principal, self.others, [*self.gauges, *other.gauges])
 
 
 def account_of(
     principal: Principal, others: tuple[Holder, ...], gauges: Collection[Gauge], *, until_s: float = inf
 ) -> Account:
     """`until_s`: until then these are all, whatever their windows do."""
+    requests, slots, tokens, money = (
+        tuple(gauge for gauge in gauges if gauge.kind == kind) for kind in ("requests", "slots", "tokens", "money")
+    )
     return Account(
         principal,
         others,
-        requests=tuple(g for g in gauges if g.kind == "requests"),
-        slots=tuple(g for g in gauges if g.kind == "slots"),
-        tokens=tuple(g for g in gauges if g.kind == "tokens"),
-        money=tuple(g for g in gauges if g.kind == "money"),
-        windows=tuple(f"{g.counter}@{g.window}" for g in gauges if g.kind == "money"),
-        until_s=min((*(g.ends_s for g in gauges), until_s)),
+        gauges=(*requests, *slots, *tokens, *money),
+        requests=requests,
+        slots=slots,
+        tokens=tokens,
+        money=money,
+        windows=tuple(f"{gauge.counter}@{gauge.window}" for gauge in money),
+        until_s=min((*(gauge.ends_s for gauge in gauges), until_s)),
     )
 
 
@@ -303,6 +310,8 @@ class Gauges:
             gauge = Gauge(counter, kind, limit, scope=scope, name=name, per_s=per_s, window=window)
             gauge.since_s = self._clock.now_s()
             if before is not None:
+                # Accounts with the old one are out of date.
+                self.turn += 1
                 # Whoever waits on the old window tries the new one.
                 while before.waiters:
                     before.wake()

@@ -5,7 +5,10 @@ readers wait, each of a turn's answers would wake somebody who has nothing else 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
+
+log = logging.getLogger("wayport.outbox")
 
 Soon = Callable[[Callable[[], None]], object]
 
@@ -14,13 +17,17 @@ _MOST = 16
 
 
 class Outbox:
-    """Of one event loop. Keeps the order; nobody else may write to these transports, and whoever closes one flushes before."""
+    """Of one event loop. Keeps the order; nobody else may write to these transports, and whoever ends one in good order
+    flushes before: what waits for a connection that is aborted is thrown away.
+    """
 
-    __slots__ = ("_soon", "waiting")
+    __slots__ = ("_soon", "turn", "waiting")
 
     def __init__(self, soon: Soon | None = None) -> None:
         """`soon`: the loop's `call_soon`; None: of the loop that runs when something is first written."""
         self._soon = soon
+        self.turn = 0
+        """how often was flushed: what was written in this turn has not left"""
         self.waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
 
     def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
@@ -38,6 +45,11 @@ class Outbox:
         waiting = self.waiting
         if waiting:
             self.waiting = []
+            self.turn += 1
             for transport, data in waiting:
                 if not transport.is_closing():
-                    transport.write(data)
+                    try:
+                        transport.write(data)
+                    except Exception:  # border: one connection; the others' bytes must leave
+                        log.exception("a connection took no bytes")
+                        transport.abort()

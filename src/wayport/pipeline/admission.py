@@ -212,7 +212,7 @@ class Admit:
         assert taken is not None
         before = taken.account
         account = self.admission.account(principal, call.model_asked, names, call.beside).beyond(before)
-        if not account.gauges():
+        if not account.gauges:
             return
         amounts = self._of_another(call, taken, money=bool(account.money))
         more = await self.admission.wait(

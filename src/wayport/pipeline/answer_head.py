@@ -96,6 +96,9 @@ def _left(gauge: Gauge) -> int:
 
 def about(deployment: Deployment, *, compat: bool) -> bytes:
     """The lines that say who answers."""
+    if deployment.clients_own:
+        # Seen once, and with a credential that is not ours to keep.
+        return _about_lines(deployment, compat=compat)
     key = (id(deployment), compat)
     known = _about.get(key)
     if known is None:

@@ -133,6 +133,10 @@ class Call(Struct, eq=False):
     settled: bool = False
     """somebody is known to have made it, and it has a record"""
 
+    def __repr__(self) -> str:
+        # It holds what was asked.
+        return f"<Call {self.id}>"
+
     def release(self) -> None:
         """Lets go of the request: nothing needs it once an answer has begun."""
         self.fields = {}

@@ -4,7 +4,7 @@ A lane leads to one deployment. Where a model has several, each call chooses, an
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -37,10 +37,10 @@ from wayport.upstream.headers import forwarded
 
 _GROUNDS = 20_000
 _WAYS = 16
+_CALLERS = 10_000
 _MOST = 16
 """deployments to choose among: all are looked at before one is chosen"""
 _NAME_BYTES = 1024
-_NOTE = "lanes"
 _BETAS: Final = BETAS_HEADER.encode()
 
 _OF_INTEREST: Final = wishes.IN_BODY | CREDENTIAL_NAMES | {cache_points.FIELD}
@@ -49,9 +49,18 @@ _OF_INTEREST: Final = wishes.IN_BODY | CREDENTIAL_NAMES | {cache_points.FIELD}
 _text = msgspec.json.Decoder(str).decode
 
 
-class Noting(Client, Protocol):
-    notes: dict[str, Any] | None
-    """where what is worked out of the head alone may be kept; None: nowhere"""
+class Known(Protocol):
+    """A head that comes again."""
+
+    caller: "Caller | None"
+    """what is worked out of it alone"""
+
+
+class Knowing(Client, Protocol):
+    @property
+    def known(self) -> Known | None:
+        """Its head; None: it will not come again."""
+        ...
 
 
 class Lane(Struct, frozen=True, eq=False, gc=False):
@@ -129,6 +138,8 @@ class Caller(Struct, frozen=True, eq=False, gc=False):
     """who it says to be, for the authenticator"""
     attributed: bool
     """it says where the call comes from"""
+    stays: bool
+    """it is kept with a head that comes again"""
     ways: dict[bytes, Way]
     """by the model as it stands in the body"""
 
@@ -154,14 +165,15 @@ class Lanes:
         self._attempt = attempt
         self._grounds: dict[tuple[str | None, str, bytes], tuple[Principal, Ground | None]] = {}
         self._fans: dict[tuple[str, str], Fan | None] = {}
+        self._callers: list[Caller] = []
+        """those that ways are known of"""
         self._table: RoutingTable | None = None
 
-    def caller(self, client: Noting) -> Caller | None:
+    def caller(self, client: Knowing) -> Caller | None:
         """None: calls with such a head are not ordinary."""
-        notes = client.notes
-        known: Caller | None = notes.get(_NOTE) if notes else None
-        if known is not None:
-            return known
+        known = client.known
+        if known is not None and known.caller is not None:
+            return known.caller
         path = client.path
         dialect = self._paths.get(path)
         if dialect is None or not wishes.IN_HEAD.isdisjoint(client.headers):
@@ -169,10 +181,19 @@ class Lanes:
         name = self._named(client.header)
         if name is None:
             return None
-        caller = Caller(path, dialect, name, not attribution.IN_HEAD.isdisjoint(client.headers), {})
-        if notes is not None:
-            notes[_NOTE] = caller
+        attributed = not attribution.IN_HEAD.isdisjoint(client.headers)
+        caller = Caller(path, dialect, name, attributed, known is not None, {})
+        if known is not None:
+            known.caller = caller
         return caller
+
+    def forget(self) -> None:
+        """What was worked out of a table that is no more is nobody's: it holds that table, and credentials of that time."""
+        self._grounds.clear()
+        self._fans.clear()
+        for caller in self._callers:
+            caller.ways.clear()
+        self._callers.clear()
 
     def way(self, client: Client, caller: Caller, principal: Principal, model: bytes) -> Way:
         """`model`: as it stands in the body."""
@@ -180,9 +201,13 @@ class Lanes:
         table = self._pipeline.table
         if way is not None and way.principal is principal and way.table is table:
             return way
+        if len(model) > _NAME_BYTES:
+            return Way(principal, table, None)
         way = self._way(client, principal, table, self._ground_of(principal, caller, model))
         if len(caller.ways) >= _WAYS:
             caller.ways.clear()
+        if caller.stays and not caller.ways:
+            self._callers.append(caller)
         caller.ways[model] = way
         return way
 
@@ -201,12 +226,9 @@ class Lanes:
 
     def _ground_of(self, principal: Principal, caller: Caller, model: bytes) -> Ground | None:
         table = self._pipeline.table
-        if table is not self._table or len(self._grounds) >= _GROUNDS:
+        if table is not self._table or len(self._grounds) >= _GROUNDS or len(self._callers) >= _CALLERS:
             self._table = table
-            self._grounds.clear()
-            self._fans.clear()
-        if len(model) > _NAME_BYTES:
-            return None
+            self.forget()
         key = (principal.key_hash, caller.path, model)
         known = self._grounds.get(key)
         if known is not None and known[0] is principal:

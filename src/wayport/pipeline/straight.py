@@ -22,7 +22,7 @@ from wayport.pipeline.admission import Admit
 from wayport.pipeline.answer_head import JSON, head_lines
 from wayport.pipeline.attempt import ANSWER_BYTES, Attempt, is_events, is_stream, note_stated
 from wayport.pipeline.call import Call
-from wayport.pipeline.lanes import Ground, Lane, Lanes, Noting, Way, head_of
+from wayport.pipeline.lanes import Ground, Knowing, Lane, Lanes, Way, head_of
 from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.prepare import Prepared, points_to_media
 from wayport.pipeline.sent import Sent
@@ -40,7 +40,7 @@ _NOTHING: Final[Sequence[str]] = ()
 _STREAMS: Final = {b"true": True, b"false": False, b"null": False}
 
 
-class Taken(Noting, Protocol):
+class Taken(Knowing, Protocol):
     """A client whose call can be called off."""
 
     task: "asyncio.Task[None] | StraightCall | None"
@@ -83,6 +83,10 @@ class Straight:
         self._clock = clock
         self._new_id = new_id
         self._loop = asyncio.get_running_loop()
+
+    def forget(self) -> None:
+        """The routing facts are others now."""
+        self._lanes.forget()
 
     # ----------------------------------------------------------------------------------------------------- the way there
     def begin(self, client: Taken) -> bool:

@@ -272,6 +272,8 @@ class Worker:
         snapshot = _snapshot_decoder.decode(data)
         self.admission.bind(everybody_of(snapshot.limits, calendar=snapshot.compat == "litellm"))
         self.pipeline.table = RoutingTable(snapshot)
+        if self.straight is not None:
+            self.straight.forget()
         self.routing.keep(snapshot)
         self.target_budgets.take(snapshot)
 

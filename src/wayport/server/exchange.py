@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -12,6 +12,7 @@ from wayport.wire.chunks import framed
 if TYPE_CHECKING:
     from wayport.pipeline.bodies import Kept
     from wayport.pipeline.straight import StraightCall
+    from wayport.server.heads import Head
     from wayport.server.protocol import GatewayProtocol
 
 
@@ -48,8 +49,8 @@ class Exchange(Struct, eq=False):
     keep_alive: bool = True
     chunked: bool = True
     """whether the client understands chunked answers (HTTP/1.1)"""
-    notes: dict[str, Any] | None = None
-    """where what is worked out of the head alone may be kept: it has come before, and will again"""
+    known: "Head | None" = None
+    """its head, if it has come before and will come again"""
     body: bytes = b""
     extra_head: bytes = b""
     """header lines added to whatever answer is given (CORS)"""
@@ -62,6 +63,10 @@ class Exchange(Struct, eq=False):
     on_pause: Callable[[], None] | None = None
     on_resume: Callable[[], None] | None = None
     kept: "Kept | None" = None
+
+    def __repr__(self) -> str:
+        # It holds a key and what was asked.
+        return f"<Exchange {self.method.decode('latin-1')} {self.path}>"
 
     @property
     def paused(self) -> bool:

@@ -4,9 +4,12 @@ Such a request needs no parser: it is told by comparing bytes with a head that t
 """
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from wayport.pipeline.lanes import Caller
 
 _HEADS = 512
 _HEAD_BYTES = 4096
@@ -31,8 +34,12 @@ class Head(Struct, eq=False):
     """the others, with the blank line"""
     at: int
     """where the length stands"""
-    notes: dict[str, Any]
-    """what anybody has worked out of the head alone"""
+    caller: "Caller | None" = None
+    """what the pipeline has worked out of the head alone"""
+
+    def __repr__(self) -> str:
+        # It holds a key.
+        return f"<Head of {self.path}>"
 
     def read(self, data: bytes) -> tuple[int, int] | None:
         """Where the body begins, and its size, if `data` begins with this head."""
@@ -68,7 +75,13 @@ class Heads:
         if known is None:
             if len(self._known) >= _HEADS:
                 self._known.clear()
-            kept = {name: value for name, value in headers.items() if name != b"content-length"}
-            known = Head(method, path, target, query, kept, before, after, len(before), {})
+            known = Head(method, path, target, query, _without_length(headers), before, after, len(before))
             self._known[before, after] = known
+        elif (known.method, known.target) != (method, target) or known.headers != _without_length(headers):
+            # These bytes were read otherwise than before: they are not the whole of what was parsed.
+            return None
         return known
+
+
+def _without_length(headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    return {name: value for name, value in headers.items() if name != b"content-length"}

@@ -23,7 +23,8 @@ Handler = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 """answers at once, or tells how: None, once it has seen to it"""
 RefuseEarly = Callable[[Exchange, int], bytes | None]
 
-_HEAD, _BODY, _IDLE, _BUSY, _LEAVING = range(5)
+_NOTHING, _HEAD, _BODY = range(3)
+"""of a request: what the next bytes belong to"""
 
 _LEAVING_S = 10.0
 """after a refusal the rest of a request is read and thrown away for so long: a socket that is closed over unread bytes
@@ -96,6 +97,7 @@ class GatewayProtocol(asyncio.Protocol):
         "_incoming",
         "_joined",
         "_known",
+        "_leaving",
         "_lessons",
         "_limits",
         "_loop",
@@ -104,7 +106,7 @@ class GatewayProtocol(asyncio.Protocol):
         "_opening",
         "_outbox",
         "_parser",
-        "_phase",
+        "_part",
         "_post",
         "_refuse",
         "_sent_at",
@@ -141,7 +143,9 @@ class GatewayProtocol(asyncio.Protocol):
         self._incoming: Exchange | None = None
         """the one being read"""
         self._waiting: deque[Exchange] = deque()
-        self._phase = _IDLE
+        self._part = _NOTHING
+        self._leaving = False
+        """what still comes is thrown away"""
         self._data_at = self._began_at = self._sent_at = self._now()
         self._unsent_bytes = 0
         self._url = b""
@@ -227,7 +231,8 @@ class GatewayProtocol(asyncio.Protocol):
         if parser is None:
             return
         self._data_at = self._now()
-        if self._phase == _IDLE:
+        part = self._part
+        if part == _NOTHING and self._exchange is None:
             known = self._known
             if known is not None and (found := known.read(data)) is not None and self._again(known, found, data):
                 return
@@ -239,9 +244,9 @@ class GatewayProtocol(asyncio.Protocol):
             data = self._rest(data)
             if not data or self._parser is None:
                 return
-            if self._phase == _IDLE:
+            if self._part == _NOTHING:
                 self._head_bytes += len(data)
-        elif self._phase == _HEAD:
+        elif part != _BODY:
             self._opening = None
             self._head_bytes += len(data)
         try:
@@ -253,7 +258,7 @@ class GatewayProtocol(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._refuse_now(400, None)
             return
-        if self._phase == _HEAD and self._head_bytes > self._limits.head_bytes:
+        if self._part == _HEAD and self._head_bytes > self._limits.head_bytes:
             self._refuse_now(431, None)
 
     def _again(self, known: Head, found: tuple[int, int], data: bytes) -> bool:
@@ -264,6 +269,7 @@ class GatewayProtocol(asyncio.Protocol):
         if came > size or size > limits.body_bytes or load.body_bytes + size > limits.total_body_bytes:
             return False
         self._lessons = 0
+        self._opening = None
         exchange = Exchange(
             self,
             known.method,
@@ -273,14 +279,14 @@ class GatewayProtocol(asyncio.Protocol):
             known.headers,
             known.headers.get,
             self.client,
-            notes=known.notes,
+            known=known,
         )
         if came == size:
             load.body_bytes += size
             exchange.body = data[start:]
             self._begin(exchange)
         else:
-            self._phase = _BODY
+            self._part = _BODY
             self._incoming = exchange
             self._begin_body()
             self._missing = size - came
@@ -320,7 +326,7 @@ class GatewayProtocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._parser is None:
             return
-        self._phase = _HEAD
+        self._part = _HEAD
         self._began_at = self._data_at
         self._url = b""
         self._headers = {}
@@ -348,7 +354,7 @@ class GatewayProtocol(asyncio.Protocol):
         if parser is None:
             return
         came, self._head_bytes = self._head_bytes, 0
-        self._phase = _BODY
+        self._part = _BODY
         version = parser.get_http_version()
         path, _, query = self._url.partition(b"?")
         if not path.startswith(b"/"):
@@ -412,6 +418,7 @@ class GatewayProtocol(asyncio.Protocol):
             self._joined += 1
 
     def on_message_complete(self) -> None:
+        self._part = _NOTHING
         exchange = self._incoming
         if exchange is None or self._transport.is_closing():
             return
@@ -432,7 +439,6 @@ class GatewayProtocol(asyncio.Protocol):
 
     # -------------------------------------------------------------------------------------------------- handling
     def _begin(self, exchange: Exchange) -> None:
-        self._phase = _BUSY
         self._exchange = exchange
         answering = self._handler(exchange)
         if answering is not None:
@@ -445,7 +451,6 @@ class GatewayProtocol(asyncio.Protocol):
             return
         self._exchange = None
         if not exchange.keep_alive:
-            self._phase = _IDLE
             self._close()
         elif self._waiting:
             following = self._waiting.popleft()
@@ -453,7 +458,6 @@ class GatewayProtocol(asyncio.Protocol):
                 self._transport.resume_reading()
             self._begin(following)
         else:
-            self._phase = _IDLE if self._incoming is None else self._phase
             self._data_at = self._now()
             if self._expect_continue and self._incoming is not None:
                 self._expect_continue = False
@@ -469,7 +473,6 @@ class GatewayProtocol(asyncio.Protocol):
         if self._exchange is not None:
             # An answer is on its way, and nothing may stand in the middle of it: it is the last one here.
             (self._waiting[-1] if self._waiting else self._exchange).keep_alive = False
-            self._phase = _BUSY
             return
         refused = exchange or _headless(self)
         body = self._refuse(refused, status) or b""
@@ -480,7 +483,7 @@ class GatewayProtocol(asyncio.Protocol):
         if self not in self.load.connections:
             self._close()
             return
-        self._phase = _LEAVING
+        self._leaving = True
         self._data_at = self._now()
         if self._transport.can_write_eof():
             self.state.outbox.flush()
@@ -501,15 +504,19 @@ class GatewayProtocol(asyncio.Protocol):
             self._transport.abort()
             return
         waited = now - self._data_at
-        # The head's time runs from its first byte: one byte at a time does not extend it.
-        if self._phase == _HEAD and now - self._began_at > self._limits.head_timeout_s:
-            self._refuse_now(408, None)
-        elif self._phase == _BODY and self._exchange is None and waited > self._limits.body_idle_s:
-            self._refuse_now(408, self._incoming)
-        elif (self._phase == _IDLE and waited > self._limits.keep_alive_s) or (
-            self._phase == _LEAVING and waited > _LEAVING_S
-        ):
-            self._close()
+        if self._leaving:
+            if waited > _LEAVING_S:
+                self._close()
+        elif self._part == _HEAD:
+            # The head's time runs from its first byte: one byte at a time does not extend it.
+            if now - self._began_at > self._limits.head_timeout_s:
+                self._refuse_now(408, None)
+        elif self._exchange is None:
+            if self._part == _BODY:
+                if waited > self._limits.body_idle_s:
+                    self._refuse_now(408, self._incoming)
+            elif waited > self._limits.keep_alive_s:
+                self._close()
 
     def _stalls(self, now: float) -> bool:
         unsent = self._transport.get_write_buffer_size()

@@ -52,6 +52,10 @@ class Answer(Struct, eq=False):
     _size: int = 0
     _held: bool = False
 
+    def __repr__(self) -> str:
+        # It holds what was answered, and below it what was asked.
+        return f"<{type(self).__name__} {self.status}>"
+
     def header(self, name: bytes) -> bytes | None:
         """The last value of a header; `name` in lower case."""
         return self._by_name.get(name)

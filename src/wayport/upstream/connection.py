@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_over",
         "_parser",
         "_paused",
+        "_posted",
         "_trailing",
         "_transport",
         "_unsent_bytes",
@@ -128,6 +129,8 @@ class Connection(asyncio.Protocol):
         self.total_until = FOREVER
         self._left = False
         self._unsent_bytes = 0
+        self._posted = -1
+        """the outbox's turn in which the request was given to it"""
 
     # ------------------------------------------------------------------------------------------------ one exchange
     def begin(self, answer: Answer, head: bytes, body: bytes) -> None:
@@ -140,11 +143,13 @@ class Connection(asyncio.Protocol):
         self._over = self._left = self.heard = False
         self._in_chunk = True
         self.head_bytes = self._unsent_bytes = 0
+        self._posted = self._outbox.turn
         first = head[0]
         self._method_head = first == _H and head.startswith(b"HEAD ")
         size = len(body)
         if size > _SPLIT_BYTES:
             self._outbox.flush()
+            self._posted = -1
             self._transport.writelines((b"%bcontent-length: %d\r\n\r\n" % (head, size), body))
         elif size or first == _P:
             self._outbox.write(self._transport, b"%bcontent-length: %d\r\n\r\n%b" % (head, size, body))
@@ -275,6 +280,9 @@ class Connection(asyncio.Protocol):
             return
         self.heard = True
         if answer.status == 0:
+            if self._posted == self._outbox.turn:
+                self._unasked(answer)
+                return
             self.head_bytes += len(data)
         try:
             self._feed(data)
@@ -290,6 +298,15 @@ class Connection(asyncio.Protocol):
             self._head_too_large()
         elif self.take_chunk is not None:
             self._between = None if self._in_chunk or not data.endswith(b"\r\n") else self.take_chunk
+
+    def _unasked(self, answer: Answer) -> None:
+        """It spoke before the request had left: whatever this answers, it is not that."""
+        if answer.reused:
+            self.answer = None
+            self.drop()
+            answer.died_unanswered()
+        else:
+            self._fault("malformed", f"{self._name} answered before it was asked.")
 
     def _head_too_large(self) -> None:
         self._fault("malformed", f"{self._name} sent a response head larger than {MAX_HEAD_BYTES} bytes.")
