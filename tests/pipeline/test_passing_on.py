@@ -18,7 +18,7 @@ from wayport.dialects.dialect import Glance
 from wayport.dialects.neutral import DialectName
 from wayport.dialects.registry import DIALECTS
 from wayport.pipeline.call import began
-from wayport.pipeline.relay import PassthroughRelay
+from wayport.pipeline.passing import PassthroughRelay
 from wayport.server.exchange import Exchange
 from wayport.server.protocol import GatewayProtocol, Limits, Load, ServerState
 from wayport.upstream.answer import Answer

@@ -31,16 +31,9 @@ from wayport.pipeline.follow import Following, FollowOf
 from wayport.pipeline.framing import Splits, splitter_of
 from wayport.pipeline.lessons import MOST_LESSONS, Lesson, Lessons
 from wayport.pipeline.one_by_one import OneByOne, embedded, together
+from wayport.pipeline.passing import PassthroughRelay, error_event
 from wayport.pipeline.prepare import MediaInline, Preparation, Prepared
-from wayport.pipeline.relay import (
-    Collected,
-    PassthroughRelay,
-    Settle,
-    Source,
-    StreamRelay,
-    TranslatedRelay,
-    error_event,
-)
+from wayport.pipeline.relay import Collected, Settle, Source, StreamRelay, TranslatedRelay
 from wayport.pipeline.sent import Sent
 from wayport.pipeline.signing import way_to
 from wayport.pipeline.targets import Targets
