@@ -4,7 +4,6 @@ PostgreSQL.
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -155,9 +154,7 @@ async def test_nodes_that_share_postgresql_alone_know_of_each_others_failures_an
             await stack.enter_async_context(node(tmp_path / name, upstream, environ=environ)) for name in ("one", "two")
         ]
         assert (await ask(one)).status_code == 200
-        began_s = time.monotonic()
         await until(lambda: told(two, "m", "left alone"))
-        assert time.monotonic() - began_s < 2
         for _ in range(3):
             assert (await ask(one, "few")).status_code == 200
         await until(lambda: told(two, "few", "rpm: 3 requests"))

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -99,10 +98,10 @@ async def test_what_lies_idle_with_one_worker_is_there_for_the_other(tmp_path: P
         clients = await of_both_workers(node, stack)
         for http in clients[:6] + clients[-6:]:
             # A client that makes no more calls at a time than it has connections keeps to its worker.
-            began_s = time.monotonic()
-            for _ in range(4):
-                assert await calls([http], 1) == [200]
-            assert time.monotonic() - began_s < 2
+            # Whoever waited for what the other has idle would be refused when it has stood in line for so long.
+            async with asyncio.timeout(10):
+                for _ in range(4):
+                    assert await calls([http], 1) == [200]
         assert busy.most == {"a": 1}
         assert set(await calls(clients, 4)) == {200}
         assert busy.most == {"a": 4}
@@ -126,7 +125,8 @@ async def test_slots_of_a_worker_that_is_killed_are_free_at_once(tmp_path: Path)
                 try:
                     if await calls([node.http], 1) == [200]:
                         break
-                except httpx.TransportError:
+                except (httpx.TransportError, AttributeError):
+                    # The latter is anyio's word for a connection that was closed as it was opened.
                     pass
                 await asyncio.sleep(0.05)
 
