@@ -10,6 +10,8 @@ from tests.fakes.served import Served, serving
 
 ASK = {"model": "wayport/echo", "messages": [{"role": "user", "content": "hello"}]}
 
+SOURCE = Path(__file__).parents[2] / "src"
+
 
 async def wayport(*arguments: str, **environ: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
@@ -19,7 +21,7 @@ async def wayport(*arguments: str, **environ: str) -> tuple[int, str, str]:
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.defpath, **environ},
+        env={"PATH": os.defpath, "PYTHONPATH": str(SOURCE), **environ},
     )
     out, error = await process.communicate()
     return process.returncode or 0, out.decode(), error.decode()
@@ -82,7 +84,7 @@ async def test_the_database_is_brought_up_to_date_by_hand(tmp_path: Path) -> Non
         assert (status, error) == (0, "")
         assert "revision" in out
     status, out, _ = await wayport("db", "rotate-salt-key", "--old", "old", "--data-dir", str(tmp_path))
-    assert (status, out) == (0, "sealed anew: 0 models, 0 credentials\n")
+    assert (status, out) == (0, "sealed anew: 0 models, 0 credentials, callbacks of 0 teams\n")
     address = "postgresql://nobody:secret@127.0.0.1:1/none"
     status, _, error = await wayport("db", "upgrade", "--data-dir", str(tmp_path), DATABASE_URL=address)
     assert (status, "secret" in error) == (1, False)

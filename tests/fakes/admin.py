@@ -13,6 +13,7 @@ from tests.fakes.manual_clock import ManualClock
 
 from wayport.access.authenticate import Authenticator
 from wayport.access.cache import PrincipalCache
+from wayport.access.callbacks_store import TeamCallbackStore
 from wayport.access.keys import Keys
 from wayport.access.models_store import PURPOSE, StoredCredentials, StoredModels
 from wayport.access.principals import Principals
@@ -51,6 +52,8 @@ class Admin:
     invalidated: list[str] = field(default_factory=list)
     reloads: list[str | None] = field(default_factory=list)
     """what the next reloads answer"""
+    reloads_of_callbacks: list[bool] = field(default_factory=list)
+    """one for each time that callbacks of teams have changed"""
 
     async def as_key(self, key: str, method: str, path: str, **arguments: object) -> httpx.Response:
         headers = {"authorization": f"Bearer {key}"}
@@ -82,6 +85,7 @@ async def admin_app(
         cache = PrincipalCache(principals, clock=clock, tasks=tasks, ttl_s=0, negative_s=0, stale_max_s=0)
         invalidated: list[str] = []
         reloads: list[str | None] = []
+        reloads_of_callbacks: list[bool] = []
 
         def invalidate(hashes: Sequence[str] | None) -> None:
             for key_hash in hashes or ():
@@ -109,6 +113,9 @@ async def admin_app(
         async def models_changed() -> None:
             await reload()
 
+        async def callbacks_changed() -> None:
+            reloads_of_callbacks.append(True)
+
         authenticator = Authenticator(cache, master_keys=[Secret(MASTER)], compat=compat, keyless=keyless)
         app = build_app(
             Parts(
@@ -126,6 +133,8 @@ async def admin_app(
                     snapshot=lambda: snapshot_now,
                     changed=models_changed,
                 ),
+                team_callbacks=TeamCallbackStore(database, cipher, clock=clock),
+                callbacks_changed=callbacks_changed,
                 drain=Drain(tmp_path / "spool", database, clock=clock),
                 clock=clock,
                 compat=compat,
@@ -140,7 +149,9 @@ async def admin_app(
             base_url="http://control",
             headers={"authorization": f"Bearer {MASTER}", "x-forwarded-host": "localhost:4000"},
         ) as client:
-            yield Admin(client, database, keys, principals, clock, rotations, invalidated, reloads)
+            yield Admin(
+                client, database, keys, principals, clock, rotations, invalidated, reloads, reloads_of_callbacks
+            )
 
 
 async def made_key(admin: Admin, **fields: object) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Followers read the spool beside the drain: each at its own pace, nothing lost over a restart, nothing kept for ever."""
 
 from pathlib import Path
+from typing import Any
 
 from tests.fakes.databases import opened
 from tests.fakes.manual_clock import ManualClock
@@ -34,7 +35,7 @@ def _ids(records: list[CallRecord]) -> list[str]:
     return [record.call_id for record in records]
 
 
-def _follower(tmp_path: Path, name: str = "one", **more: int) -> Follower:
+def _follower(tmp_path: Path, name: str = "one", **more: Any) -> Follower:
     return Follower(tmp_path / "spool", tmp_path / "followers" / f"{name}.json", clock=_clock(), **more)
 
 
@@ -115,4 +116,47 @@ def test_a_position_that_cannot_be_read_begins_anew(tmp_path: Path) -> None:
     spool = _spool(tmp_path / "spool", _clock())
     wanted = _fill(spool, 2)
     assert _ids(_follower(tmp_path).read(10)) == wanted
+    spool.close()
+
+
+def test_one_for_a_team_reads_its_calls_alone(tmp_path: Path) -> None:
+    """Over buffers and segments, whatever the others say of the team, and with records that no buffer holds whole."""
+    root = tmp_path / "spool"
+    spool = _spool(root, _clock(), segment_bytes=1_500_000)
+    wanted = []
+    for number in range(4_000):
+        record = call_record()
+        record.team_id = "blue" if number % 97 == 0 else "green"
+        record.error = "blue" if number % 50 == 0 else None
+        if number % 1_500 == 1:
+            record.error = "x" * 1_300_000
+            record.team_id = "blue"
+        if record.team_id == "blue":
+            wanted.append(record.call_id)
+        spool.append(record)
+    follower = _follower(tmp_path, team_id="blue")
+    seen: list[str] = []
+    while (records := follower.read(10)) or follower.more:
+        assert {record.team_id for record in records} <= {"blue"}
+        seen += _ids(records)
+        follower.acknowledge()
+    assert seen == wanted
+    assert follower.backlog_bytes() == 0
+    assert _follower(tmp_path, "all", team_id="nobody").read(10) == []
+    spool.close()
+
+
+def test_what_the_reader_of_all_has_read_is_not_read_again(tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    spool = _spool(root, _clock(), segment_bytes=100_000)
+    _fill(spool, 3)
+    everything, team = _follower(tmp_path), _follower(tmp_path, "team", team_id="team-1")
+    everything.read(100)
+    team.pass_over(everything)
+    later = _fill(spool, 2)
+    assert _ids(team.read(100)) == later
+    team.acknowledge()
+    # It was ahead of the other one, and stays there.
+    team.pass_over(everything)
+    assert team.read(100) == []
     spool.close()

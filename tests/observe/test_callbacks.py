@@ -284,6 +284,31 @@ async def test_only_the_outcomes_that_were_asked_for() -> None:
     assert callback.got == ["failure"]
 
 
+async def test_a_dead_one_loses_the_oldest_while_it_is_dead() -> None:
+    """The disk has an end; who waits until the other side is back finds it full."""
+    source = _Source([_record() for _ in range(300)])
+
+    def catch_up() -> int:
+        passed = len(source.read(50)) if source.reading < 250 else 0
+        source.dropped += passed
+        return passed
+
+    source.catch_up = catch_up  # type: ignore[method-assign]  # a spool that is over its limit
+    callback = _Callback(*[Undelivered("away")] * 3)
+    delivery, _ = await _deliver(callback, source)
+    assert (delivery.state.dropped, delivery.state.delivered) == (150, 150)
+
+
+async def test_nobody_is_told_of_what_is_silent() -> None:
+    source = _Source([_record(), _record(failed=True)])
+    callback = _Callback()
+    delivery = Delivery(
+        callback, source, on=("success", "failure"), clock=ManualClock(), silent=lambda r: r.status == "failure"
+    )
+    assert await delivery.step() == 2
+    assert (callback.got, source.position) == (["success"], 2)
+
+
 async def test_nothing_is_acknowledged_before_it_is_delivered() -> None:
     source = _Source([_record()])
     callback = _Callback()

@@ -9,14 +9,17 @@ import yaml
 from tests.fakes.databases import opened
 from tests.fakes.manual_clock import ManualClock
 
+from wayport.access.callbacks_store import TeamCallbackStore
 from wayport.config.settings import CallbackSettings, Settings
 from wayport.control.facts import Place
 from wayport.control.observing import Observing
+from wayport.core.secret import Secret
 from wayport.core.tasks import Tasks
 from wayport.ledger.drain import Drain
 from wayport.observe.metric_names import COUNTERS, HISTOGRAMS
 from wayport.observe.vitals import Vitals
 from wayport.storage.address import read_address
+from wayport.storage.cipher import Cipher
 
 ROOT = Path(__file__).parent.parent.parent
 _METRIC = re.compile(r"\b(?:wayport|litellm)_\w+")
@@ -31,6 +34,7 @@ async def _gauges(tmp_path: Path) -> set[str]:
             settings,
             data_dir=tmp_path,
             database=database,
+            team_callbacks=TeamCallbackStore(database, Cipher(Secret("salt"), purpose="test"), clock=clock),
             drain=Drain(tmp_path / "spool", database, clock=clock),
             clock=clock,
             tasks=tasks,

@@ -62,10 +62,12 @@ async def test_what_one_says_the_others_hear(postgresql: str, tmp_path: Path) ->
         await a.bus.say(keys=["k"])
         await a.bus.say(keys=None)
         await a.bus.say(models=True)
+        await a.bus.say(callbacks=True)
         for node in (b, c):
-            await _until(lambda node=node: len(node.heard) == 4)  # type: ignore[misc]  # bound
+            await _until(lambda node=node: len(node.heard) == 5)  # type: ignore[misc]  # bound
             assert node.heard[1:] == [
                 News(node="a", keys=("k",)), News(node="a", everything=True), News(node="a", models=True),
+                News(node="a", callbacks=True),
             ]  # fmt: skip
         assert len(a.heard) == 1
 

@@ -7,12 +7,13 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import select, update
 
+from wayport.access import callbacks_store
 from wayport.access.rotation import context_of
 from wayport.access.rows import Conflict, Managed, Patch, Rows
 from wayport.core.clock import Clock
 from wayport.storage.cipher import Cipher
 from wayport.storage.database import Database
-from wayport.storage.tables import credentials, models, old_keys
+from wayport.storage.tables import credentials, models, old_keys, team_callbacks
 
 PURPOSE = "models and credentials"
 """what the cipher is for; see storage/cipher.py"""
@@ -37,6 +38,8 @@ class Rotated(Struct, kw_only=True, frozen=True):
     credentials: int
     keys: int
     """that were replaced and not fetched so far"""
+    teams: int
+    """that have callbacks of their own"""
 
 
 class StoredModels(Rows[StoredModel]):
@@ -85,13 +88,14 @@ async def rotate(database: Database, *, old: Cipher, new: Cipher) -> Rotated:
             (models, models.c.id, models.c.params, _of_model),
             (credentials, credentials.c.id, credentials.c.sealed, _of_credential),
             (old_keys, old_keys.c.old_hash, old_keys.c.sealed, context_of),
+            (team_callbacks, team_callbacks.c.id, team_callbacks.c.sealed, callbacks_store.context_of),
         ):
             rows = (await connection.execute(select(key, column).where(column.is_not(None)).with_for_update())).all()
             for name, sealed in rows:
                 again = new.seal(old.open(sealed, context(name)), context(name))
                 await connection.execute(update(table).where(key == name).values({column.name: again}))
             counts.append(len(rows))
-    return Rotated(models=counts[0], credentials=counts[1], keys=counts[2])
+    return Rotated(models=counts[0], credentials=counts[1], keys=counts[2], teams=counts[3])
 
 
 def _of_model(model_id: str) -> str:

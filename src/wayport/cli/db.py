@@ -48,7 +48,7 @@ def rotate_salt_key(*, old: str, config: Path | None, data_dir: Path | None, env
                 done = await rotate(database, old=Cipher(Secret(old), purpose=PURPOSE), new=new)
             finally:
                 await database.close()
-        return f"sealed anew: {done.models} models, {done.credentials} credentials\n"
+        return f"sealed anew: {done.models} models, {done.credentials} credentials, callbacks of {done.teams} teams\n"
 
     return _with_settings(config, data_dir, env_files, work)
 

@@ -92,8 +92,11 @@ def of_journal(state: DrainState, backlog_bytes: int) -> Iterator[Gauge]:
 
 
 def of_callbacks(states: Iterable[CallbackState]) -> Iterator[Gauge]:
+    """A team's own have its id as `team`."""
+    failures: Counter[str] = Counter()
     for state in states:
-        labels = {"callback": state.name}
+        failures[state.name] += state.failures
+        labels = {"callback": state.name, "team": state.team_id or ""}
         up = 1 if state.status == "healthy" else 0
         yield Gauge("wayport_callback_up", "Whether a callback takes calls.", labels, up)
         yield Gauge(
@@ -105,11 +108,12 @@ def of_callbacks(states: Iterable[CallbackState]) -> Iterator[Gauge]:
             ("wayport_callback_failures_total", "Tries that came to nothing.", state.failures),
         ):
             yield Gauge(name, help_text, labels, value, kind="counter")
+    for name, count in failures.items():
         yield Gauge(
             "litellm_callback_logging_failures_metric_total",
             "Tries that came to nothing.",
-            {"callback_name": state.name},
-            state.failures,
+            {"callback_name": name},
+            count,
             kind="counter",
         )
 

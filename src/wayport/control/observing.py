@@ -10,10 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wayport.access.callbacks_store import TeamCallbackStore
 from wayport.config.settings import Settings
 from wayport.control import gauges
 from wayport.control.facts import Place
 from wayport.control.holdings import Holdings, Names
+from wayport.control.team_callbacks import TeamDeliveries
 from wayport.core.clock import Clock
 from wayport.core.errors import Unavailable
 from wayport.core.tasks import Tasks
@@ -55,6 +57,7 @@ class Observing:
         *,
         data_dir: Path,
         database: Database,
+        team_callbacks: TeamCallbackStore,
         drain: Drain,
         clock: Clock,
         tasks: Tasks,
@@ -97,6 +100,15 @@ class Observing:
         self._off: list[CallbackState] = []
         self._reports = Reports(database)
         self._holdings = Holdings(database, clock=clock, calendar=settings.compat == "litellm", shared=shared_limits)
+        self.teams = TeamDeliveries(
+            team_callbacks,
+            root=self._root,
+            states=self._states,
+            live=self._live,
+            variable=settings.variable,
+            clock=clock,
+            tasks=tasks,
+        )
         self._make_callbacks(settings)
 
     # ---------------------------------------------------------------------------------------------------- callbacks
@@ -121,16 +133,25 @@ class Observing:
             safe = "".join(letter if letter.isalnum() else "_" for letter in wanted.name)
             follower = Follower(self._root, self._states / f"callback-{safe}.json", clock=self._clock)
             self._followers.append(follower)
-            self._deliveries.append(Delivery(callback, follower, on=wanted.on, clock=self._clock))
+            self._deliveries.append(
+                Delivery(callback, follower, on=wanted.on, clock=self._clock, silent=self.teams.is_silent)
+            )
 
     @property
     def callbacks(self) -> list[CallbackState]:
-        return [*(delivery.state for delivery in self._deliveries), *self._off]
+        """Those of the configuration, then those of teams."""
+        return [*(delivery.state for delivery in self._deliveries), *self._off, *self.teams.states()]
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        # Before, a call might be told of that nobody is to be told of.
+        await self.teams.loaded.wait()
+        await delivery.run()
 
     # -------------------------------------------------------------------------------------------------------- running
     async def run(self) -> None:
         """Until cancelled. What was read last is remembered."""
-        running = [self._tasks.start(delivery.run(), name=delivery.callback.name) for delivery in self._deliveries]
+        running = [self._tasks.start(self._deliver(each), name=each.callback.name) for each in self._deliveries]
+        running.append(self._tasks.start(self.teams.run(), name="callbacks of teams"))
         running.append(self._tasks.start(self._watch(), name="alerts"))
         running.append(self._tasks.start(self.call_log.run(), name="call log"))
         try:
@@ -140,8 +161,8 @@ class Observing:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             await self._last_lines()
-            self._live.acknowledge()
-            clear_away(self._root, self._followers)
+            self._tidy()
+            await self.teams.stop()
             for delivery in self._deliveries:
                 await delivery.close()
             if self._notifier is not None:
@@ -166,17 +187,23 @@ class Observing:
                 now_s = self._clock.steady_s()
                 if now_s >= kept_s + _KEEP_S:
                     kept_s = now_s
-                    self._live.acknowledge()
-                    clear_away(self._root, self._followers)
+                    self._tidy()
             except Exception:  # border: one look. The next one may find the files well again.
                 log.exception("calls could not be followed")
                 await asyncio.sleep(_KEEP_S)
             await asyncio.sleep(0 if seen >= _BATCH else LOOK_S)
 
+    def _tidy(self) -> None:
+        self._live.acknowledge()
+        # Before, nobody knows which teams' callbacks still need what is there.
+        if self.teams.loaded.is_set():
+            clear_away(self._root, [*self._followers, *self.teams.followers()])
+
     def look(self) -> int:
         """Tells log, metrics, tail and alerts of the calls that have ended since; returns how many."""
         records = self._live.read(_BATCH)
         for record in records:
+            self.teams.look_at(record)
             for sink in (self.call_log, self.metrics, self.tail, self.alerts):
                 try:
                     sink.add(record)

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from wayport.access.authenticate import Authenticator
 from wayport.access.cache import PrincipalCache
+from wayport.access.callbacks_store import TeamCallbackStore
 from wayport.access.keys import Keys
 from wayport.access.models_store import PURPOSE, StoredCredentials, StoredModels
 from wayport.access.principals import Principals
@@ -119,6 +120,7 @@ class ControlProcess:
             tasks=tasks,
             server=server,
             on_models=self._reload,
+            on_callbacks=self._load_callbacks,
             on_everything=self._ask_again,
         )
         self.drain = Drain(
@@ -132,6 +134,7 @@ class ControlProcess:
         sealed = Cipher(salt_key(settings), purpose=PURPOSE)
         stored = StoredModels(self.database, sealed, clock=clock)
         credentials = StoredCredentials(self.database, sealed, clock=clock)
+        team_callbacks = TeamCallbackStore(self.database, sealed, clock=clock)
         fallbacks = StoredFallbacks(self.database)
         self.model_source = ModelSource(stored, credentials, fallbacks)
         self.configuration = Configuration(
@@ -151,6 +154,7 @@ class ControlProcess:
             settings,
             data_dir=data_dir,
             database=self.database,
+            team_callbacks=team_callbacks,
             drain=self.drain,
             clock=clock,
             tasks=tasks,
@@ -223,6 +227,8 @@ class ControlProcess:
                     ),
                 ),
                 observing=self.observing,
+                team_callbacks=team_callbacks,
+                callbacks_changed=self._callbacks_changed,
             )
         )
 
@@ -349,6 +355,18 @@ class ControlProcess:
     async def _models_changed(self) -> None:
         await self.configuration.reload()
         self.sharing.tell_models()
+
+    async def _callbacks_changed(self) -> None:
+        self.sharing.tell_callbacks()
+        await self.observing.teams.load()
+
+    def _load_callbacks(self) -> None:
+        self._tasks.start(self._hear_of_callbacks(), name="callbacks of teams")
+
+    async def _hear_of_callbacks(self) -> None:
+        # Without the database those that are known go on; it says so when it is back.
+        with suppress(Unavailable):
+            await self.observing.teams.load()
 
     def _reload(self) -> None:
         self._tasks.start(self.configuration.reload(), name="reload")

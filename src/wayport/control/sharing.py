@@ -66,6 +66,7 @@ class Sharing:
         tasks: Tasks,
         server: Workers,
         on_models: Callable[[], object] = lambda: None,
+        on_callbacks: Callable[[], object] = lambda: None,
         on_everything: Callable[[], object] = lambda: None,
     ) -> None:
         self._spool = Path(settings.storage.data_dir) / "spool"
@@ -95,6 +96,7 @@ class Sharing:
         self._bus: Bus | None = None
         self._server = server
         self._on_models = on_models
+        self._on_callbacks = on_callbacks
         self._on_everything = on_everything
         if database.kind == "postgresql":
             from wayport.storage import bus  # noqa: PLC0415 (asyncpg, which SQLite does not need)
@@ -146,6 +148,11 @@ class Sharing:
         if self._bus is not None:
             self._tasks.start(self._say(self._bus.say(models=True)), name="news")
 
+    def tell_callbacks(self) -> None:
+        """Callbacks of teams have changed: every other node reads them again (`on_callbacks`)."""
+        if self._bus is not None:
+            self._tasks.start(self._say(self._bus.say(callbacks=True)), name="news")
+
     async def _notify(self, payload: str) -> None:
         from wayport.storage.bus import CHANNEL  # noqa: PLC0415 (as above)
 
@@ -176,6 +183,8 @@ class Sharing:
             self._server.invalidate_holders(news.holders)
         if news.models or news.everything:
             self._on_models()
+        if news.callbacks or news.everything:
+            self._on_callbacks()
         if news.wanted:
             self._tasks.start(self._say(self.lessor.give_up(news.wanted, held=news.held)), name="give up")
 

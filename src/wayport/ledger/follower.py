@@ -31,9 +31,20 @@ class _State(Struct, kw_only=True):
 
 
 class Follower:
-    """One reader of all spools below `root`; its state lies in `state`. Not for use by several tasks."""
+    """One reader of all spools below `root`; its state lies in `state`. Not for use by several tasks.
 
-    def __init__(self, root: Path, state: Path, *, clock: Clock, max_backlog_bytes: int = MAX_BACKLOG_BYTES) -> None:
+    With `team_id` it reads that team's calls alone, and passes over the others' without looking into them.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        state: Path,
+        *,
+        clock: Clock,
+        max_backlog_bytes: int = MAX_BACKLOG_BYTES,
+        team_id: str | None = None,
+    ) -> None:
         self._root = root
         self._path = state
         self._max_backlog_bytes = max_backlog_bytes
@@ -43,28 +54,45 @@ class Follower:
         """positions behind what was read, acknowledged or not"""
         self._saved = loaded is not None
         self._complained = False
+        self._team_id = team_id
+        self._holding = (team_id or "").encode()
+        self.more = False
+        """there is more to look through than the last `read` did"""
+        self.new = loaded is None
+        """it had no state"""
         self.dropped = 0
         """records passed over, because the follower was too far behind"""
 
     def read(self, limit: int) -> list[CallRecord]:
         """The next closing records, oldest first within each worker. Until `acknowledge` they count as not read."""
         found: list[CallRecord] = []
+        self.more = False
         for segment in segments(self._root):
-            if len(found) >= limit:
+            if len(found) >= limit or (self.more and self._team_id is not None):
+                self.more = True
                 break
             position = self._next.get(segment.stem, 0)
             try:
-                chunk = read(segment, position, limit - len(found))
+                chunk = read(segment, position, limit - len(found), holding=self._holding)
                 # Of a finished segment whatever stands behind the last whole frame is nothing that will ever be whole.
                 through = chunk.end != "full" and segment.suffix == DONE
                 self._next[segment.stem] = max(chunk.position, segment.stat().st_size) if through else chunk.position
             except OSError:
                 # Renamed or removed since it was listed: the next look finds it.
                 continue
+            self.more |= chunk.end == "full"
             found += [
                 r for r in chunk.records if not r.opened and r.bodies is None and r.ended_s >= self._state.since_s
             ]
+        if self._team_id is not None:
+            found = [record for record in found if record.team_id == self._team_id]
         return found
+
+    def pass_over(self, other: "Follower") -> None:
+        """What the other has read holds nothing for this one, and need not be read again."""
+        for stem, position in other._next.items():  # noqa: SLF001 (of one kind)
+            self._next[stem] = max(position, self._next.get(stem, 0))
+        self._state.positions = dict(self._next)
 
     def acknowledge(self) -> None:
         """What was read is dealt with; after a restart the follower goes on behind it."""
@@ -109,7 +137,10 @@ class Follower:
     def catch_up(self) -> int:
         """Passes over the oldest calls if it is too far behind; returns how many."""
         passed = 0
-        while self.backlog_bytes() > self._max_backlog_bytes and (records := self.read(1_000)):
+        while self.backlog_bytes() > self._max_backlog_bytes:
+            records = self.read(1_000)
+            if not records and not self.more:
+                break
             passed += len(records)
             self.acknowledge()
         self.dropped += passed

@@ -33,6 +33,8 @@ OPEN = ".open"
 """calls under way (opens.py)"""
 
 _READ_BYTES = 1024 * 1024
+_SCAN_BYTES = 4 * 1024 * 1024
+"""so much is looked through at most for records of one kind, before somebody else has a turn"""
 
 _decode = msgspec.msgpack.Decoder(CallRecord).decode
 
@@ -107,8 +109,11 @@ def is_alive(directory: Path, writer: str) -> bool:
         os.close(fd)
 
 
-def read(path: Path, position: int, limit: int) -> Chunk:
-    """Reads at most `limit` records behind `position`. Raises `OSError`."""
+def read(path: Path, position: int, limit: int, *, holding: bytes = b"") -> Chunk:
+    """Reads at most `limit` records behind `position`. Raises `OSError`.
+
+    With `holding` frames without these bytes are passed over, unread, so many megabytes of them in one go.
+    """
     records: list[CallRecord] = []
     rejected: list[bytes] = []
     damaged = 0
@@ -122,7 +127,12 @@ def read(path: Path, position: int, limit: int) -> Chunk:
                 return Chunk(records, position, "damaged", rejected, damaged)
             position = HEADER_BYTES
         window = _Window(fd, size)
+        until = position + _SCAN_BYTES
         while len(records) + len(rejected) < limit:
+            if holding:
+                position = window.skip(position, holding)
+                if position >= until:
+                    break
             if position == size:
                 return Chunk(records, position, "end", rejected, damaged)
             frame = window.frame(position)
@@ -173,6 +183,27 @@ class _Window:
             return None
         payload = self._bytes(position + FRAME_BYTES, length)
         return _Frame(payload, end, valid=checksum(payload, length) == expected)
+
+    def skip(self, position: int, holding: bytes) -> int:
+        """Behind the whole frames at `position` that do not hold these bytes, as far as the buffer reaches.
+
+        What is no frame, and what does not fit into the buffer, is left to `frame`.
+        """
+        if position + FRAME_BYTES > self._size:
+            return position
+        self._bytes(position, FRAME_BYTES)
+        data = self._data.obj
+        assert isinstance(data, bytes)
+        offset = position - self._start
+        found = data.find(holding, offset)
+        end = found if found >= 0 else len(data)
+        while offset + FRAME_BYTES <= end:
+            length: int = FRAME.unpack_from(data, offset)[0]
+            after = offset + FRAME_BYTES + length
+            if after > end or not length:
+                break
+            offset = after
+        return self._start + offset
 
     def is_zero_from(self, position: int) -> bool:
         """Whether only zeros follow: what a file system leaves behind a power cut."""

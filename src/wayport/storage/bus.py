@@ -31,6 +31,8 @@ class News(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """any key may have changed"""
     models: bool = False
     """models or credentials of the database have changed"""
+    callbacks: bool = False
+    """callbacks of teams have changed"""
     wanted: str = ""
     """a counter (with its window) of which another node needs what lies idle"""
     held: int | None = None
@@ -83,6 +85,7 @@ class Bus:
         keys: Sequence[str] | None = (),
         holders: Sequence[str] = (),
         models: bool = False,
+        callbacks: bool = False,
         wanted: str = "",
         held: int | None = None,
     ) -> None:
@@ -91,7 +94,15 @@ class Bus:
             messages = [News(node=self._node, everything=True)]
         else:
             messages = [
-                News(node=self._node, keys=some_keys, holders=some_holders, models=models, wanted=wanted, held=held)
+                News(
+                    node=self._node,
+                    keys=some_keys,
+                    holders=some_holders,
+                    models=models,
+                    callbacks=callbacks,
+                    wanted=wanted,
+                    held=held,
+                )
                 for some_keys, some_holders in _parts(keys, holders)
             ]
         for message in messages:

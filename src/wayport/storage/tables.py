@@ -220,6 +220,9 @@ credentials = _managed(
     "credentials", Column("sealed", LargeBinary, nullable=False), Column("info", JSON, nullable=False)
 )
 
+team_callbacks = _managed("team_callbacks", Column("sealed", LargeBinary, nullable=False))
+"""who is told of a team's calls: `id` is the team's, `blocked` says that nobody is"""
+
 members = Table(
     "wayport_members",
     metadata,

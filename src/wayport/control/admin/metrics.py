@@ -48,7 +48,7 @@ def routes(parts: Parts) -> APIRouter:
             "db": "connected" if database.status == "connected" else "Not connected",
             "database": {"status": database.status, "since": iso(database.since_s), "error": database.error},
             "journal": to_builtins(parts.drain.state) | {"backlog_bytes": parts.drain.backlog_bytes()},
-            "success_callbacks": [state.name for state in callbacks if state.status != "off"],
+            "success_callbacks": [state.name for state in callbacks if state.status != "off" and state.team_id is None],
             "callbacks": [to_builtins(state) for state in callbacks],
         }
 

@@ -8,6 +8,7 @@ from fastapi import Request
 from wayport.access import refusals
 from wayport.access.allow import allow_address, allow_route
 from wayport.access.authenticate import Authenticator
+from wayport.access.callbacks_store import TeamCallbackStore
 from wayport.access.keys import Keys
 from wayport.access.principal import Principal
 from wayport.access.refusals import Compat
@@ -72,6 +73,9 @@ class Parts:
     stores: Stores
     rotations: Rotations
     models: ModelParts
+    team_callbacks: TeamCallbackStore
+    callbacks_changed: Callable[[], Awaitable[None]]
+    """callbacks of teams have changed, here; every other node is told"""
     drain: Drain
     clock: Clock
     compat: Compat

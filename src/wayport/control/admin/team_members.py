@@ -80,7 +80,7 @@ async def led(standing: Standing, team_id: str, parts: Parts, route: str) -> Tea
     return team
 
 
-async def _shown(team: Team, parts: Parts) -> dict[str, Any]:
+async def shown_team(team: Team, parts: Parts) -> dict[str, Any]:
     joined = (await parts.stores.members.of_groups("team", [team.id]))[team.id]
     return show_team(
         team, joined, parts, spent=(await parts.stores.spent.shown("team", {team.id: team.limits}))[team.id]
@@ -99,7 +99,7 @@ def _adding(router: APIRouter, parts: Parts) -> None:
             raise BadRequest("`member` is empty.", param="member")
         joined = await _join(team, people, body, caller, parts)
         return {
-            **await _shown(team, parts),
+            **await shown_team(team, parts),
             "updated_users": await show_users(await stores.users.those([each.user_id for each in joined]), parts),
             "updated_team_memberships": [show_membership(member, parts, spent=0) for member in joined],
         }
@@ -131,7 +131,7 @@ def _adding(router: APIRouter, parts: Parts) -> None:
             "total_requested": len(results),
             "successful_additions": done,
             "failed_additions": len(results) - done,
-            "updated_team": await _shown(team, parts),
+            "updated_team": await shown_team(team, parts),
         }
 
 
@@ -191,7 +191,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         if old:
             parts.invalidate(old)
         await changes.note(parts, caller, "deleted", "team_members", f"{team.id}/{member.user_id}", before=member)
-        return await _shown(team, parts)
+        return await shown_team(team, parts)
 
     @router.post("/team/member_update", summary="Change a member's role and limits in a team")
     async def update(body: UpdateMember, caller: anyone) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from wayport.control.admin.fields import Given, check_within, merge_patched, pat
 from wayport.control.admin.key_fields import shape as key_shape
 from wayport.control.admin.parts import Parts, sees_all
 from wayport.control.admin.stores import name_of
+from wayport.control.admin.team_callbacks import forget_teams, put_logging, take_logging
 from wayport.control.admin.team_fields import (
     COLUMNS,
     PASSING,
@@ -90,8 +91,10 @@ def _making(router: APIRouter, parts: Parts) -> None:
                 raise refusals.admins_only(parts.compat, "/team/new")
             if not standing.leads_organization(body.organization_id):
                 raise PermissionDenied("Name an organisation that you lead.", param="organization_id")
+        given = body.given()
+        logging = await take_logging(given, standing, parts)
         if body.organization_id is not None:
-            await _within(body.organization_id, body.given(), parts)
+            await _within(body.organization_id, given, parts)
         team_id = body.team_id or uuid7()
         people = [
             *body.members_with_roles,
@@ -105,7 +108,9 @@ def _making(router: APIRouter, parts: Parts) -> None:
             creator = None
         if creator is not None:
             people.append(TeamMember(user_id=creator, role="admin"))
-        team = await stores.teams.add(team_id, _patch(body.given(), parts.clock.now_s()), by=name_of(caller))
+        team = await stores.teams.add(team_id, _patch(given, parts.clock.now_s()), by=name_of(caller))
+        if logging:
+            await put_logging(team, logging, standing, caller, parts)
         found = await people_of(people, parts, by=name_of(caller))
         joined = [Member(scope="team", group_id=team_id, user_id=u, email=e, role=r) for u, e, r in found]
         await stores.members.add(joined)
@@ -230,6 +235,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         standing = await stores.standing(caller)
         team = await led(standing, team_id, parts, "/team/update")
         given = body.given()
+        logging = await take_logging(given, standing, parts)
         if merging and given.get("metadata") is not None:
             given["metadata"] = merge_patched(team.metadata, given["metadata"])
         if not standing.manages_all:
@@ -237,6 +243,8 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         above_id = given.get("organization_id", team.organization_id)
         if above_id not in {None, team.organization_id} or (above_id is not None and given.keys() & _BOUNDS):
             await _within(str(above_id), given, parts)
+        if logging is not None:
+            await put_logging(team, logging, standing, caller, parts)
         return await change(caller, team, _patch(given, parts.clock.now_s(), before=team))
 
     @router.post("/team/update", summary="Change a team: only named fields change, null clears one")
@@ -281,6 +289,7 @@ def _changing(router: APIRouter, parts: Parts) -> None:
         old = await stores.hashes_of(hashes)
         await stores.teams.delete(ids)
         await stores.projects.forget_teams(ids)
+        await forget_teams(ids, parts)
         await stores.members.forget_groups("team", ids)
         await parts.keys.delete(hashes)
         if old:

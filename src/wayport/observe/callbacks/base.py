@@ -61,6 +61,8 @@ class Source(Protocol):
 
 class CallbackState(Struct, kw_only=True, frozen=True):
     name: str
+    team_id: str | None = None
+    """of one team's own"""
     status: Literal["healthy", "failing", "off"]
     delivered: int = 0
     dropped: int = 0
@@ -81,8 +83,15 @@ class Delivery:
         on: Sequence[Outcome],
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        silent: Callable[[CallRecord], bool] = lambda _: False,
+        team_id: str | None = None,
+        batch: int = BATCH,
     ) -> None:
+        """`silent`: calls that nobody is told of. `team_id`: whose own it is, for what is said of it."""
         self.callback = callback
+        self._silent = silent
+        self._team_id = team_id
+        self._batch = batch
         self._source = source
         self._on = frozenset(on)
         self._clock = clock
@@ -96,6 +105,7 @@ class Delivery:
     def state(self) -> CallbackState:
         return CallbackState(
             name=self.callback.name,
+            team_id=self._team_id,
             status="failing" if self._error else "healthy",
             delivered=self._delivered,
             dropped=self._dropped + self._source.dropped,
@@ -112,16 +122,17 @@ class Delivery:
 
     async def step(self) -> int:
         """Delivers one batch, however many tries that takes; returns how many calls were read."""
-        if self._error is not None and (passed := self._source.catch_up()):
-            log.error(
-                "a callback is too far behind; calls are passed over",
-                extra={"callback": self.callback.name, "calls": passed},
-            )
-        records = self._source.read(BATCH)
+        if self._error is not None:
+            self._catch_up()
+        records = self._source.read(self._batch)
         if not records:
             self._source.acknowledge()
             return 0
-        wanted = [r for r in records if ("success" if r.status == "success" else "failure") in self._on]
+        wanted = [
+            r
+            for r in records
+            if ("success" if r.status == "success" else "failure") in self._on and not self._silent(r)
+        ]
         if wanted:
             await self._deliver(wanted)
         self._source.acknowledge()
@@ -142,6 +153,8 @@ class Delivery:
                 return
             except (Undelivered, TimeoutError, OSError) as failed:
                 self._note(str(failed) or "no answer in time", "a callback does not take calls")
+                # Here, too: one who is dead for days must not fill the disk.
+                self._catch_up()
                 stated_s = failed.retry_after_s if isinstance(failed, Undelivered) else None
                 await self._sleep(min(stated_s or wait_s, LONGEST_WAIT_S))
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
@@ -152,13 +165,21 @@ class Delivery:
             else:
                 self._delivered += len(records)
                 if self._error is not None:
-                    log.info("a callback takes calls again", extra={"callback": self.callback.name})
+                    log.info("a callback takes calls again", extra=self._said())
                 self._error = None
                 return
+
+    def _catch_up(self) -> None:
+        if passed := self._source.catch_up():
+            log.error("a callback is too far behind; calls are passed over", extra={**self._said(), "calls": passed})
+
+    def _said(self) -> dict[str, str]:
+        named = {"callback": self.callback.name}
+        return named if self._team_id is None else {**named, "team_id": self._team_id}
 
     def _note(self, error: str, event: str) -> None:
         self._failures += 1
         text = mask(error)[:300]
         if self._error != text:
-            log.warning(event, extra={"callback": self.callback.name, "error": text})
+            log.warning(event, extra={**self._said(), "error": text})
         self._error = text

@@ -56,9 +56,9 @@ class Wish(Struct, frozen=True, kw_only=True):
 
 def make(wish: Wish) -> Callback:
     """Raises `Off`."""
-    maker = _MAKERS.get(wish.kind)
-    if maker is not None:
-        return maker(wish)
+    kind = _MAKERS.get(wish.kind)
+    if kind is not None:
+        return kind.make(wish)
     if "." in wish.name:
         try:
             return custom.load(wish.name, wish.folder)
@@ -68,11 +68,25 @@ def make(wish: Wish) -> Callback:
     raise Off(f"there is no such callback; there are {known} and `module.name` of your own")
 
 
+def make_for_team(name: str, variables: Mapping[str, str], *, variable: Callable[[str], str], clock: Clock) -> Callback:
+    """A team's own, of one of TEAM_KINDS. Raises `Off`."""
+    kind = _MAKERS[name]
+    params = {known: Raw(msgspec.json.encode(variables[known])) for known in kind.variables if known in variables}
+    return kind.make(
+        Wish(
+            name=name,
+            params=params,
+            variable=lambda asked: variable(asked) if asked in kind.operators else "",
+            clock=clock,
+        )
+    )
+
+
 def _langfuse(wish: Wish) -> Callback:
     from wayport.observe.callbacks.langfuse import Langfuse  # noqa: PLC0415 (see the top of this file)
 
     public = _needed(wish, "LANGFUSE_PUBLIC_KEY", "langfuse_public_key")
-    secret = _needed(wish, "LANGFUSE_SECRET_KEY", "langfuse_secret_key")
+    secret = wish.text("langfuse_secret") or _needed(wish, "LANGFUSE_SECRET_KEY", "langfuse_secret_key")
     host = wish.text("langfuse_host", "LANGFUSE_HOST", "LANGFUSE_BASE_URL")
     return Langfuse(host=host, public_key=public, secret_key=Secret(secret))
 
@@ -167,13 +181,61 @@ def _needed(wish: Wish, variable: str, param: str) -> str:
     return found
 
 
-_MAKERS: Mapping[str, Callable[[Wish], Callback]] = {
-    "langfuse": _langfuse,
-    "sentry": _sentry,
-    "otel": _otel,
-    "webhook": _webhook,
-    "generic_api": _webhook,
-    "file": _file,
+class Variable(Struct, frozen=True, kw_only=True):
+    """What a team's own callback of a kind is given, beside its kind's name."""
+
+    secret: bool = False
+    address: bool = False
+    """leads somewhere: only for those to tell who may send anything anywhere"""
+
+
+class Kind(Struct, frozen=True):
+    make: Callable[[Wish], Callback]
+    variables: Mapping[str, Variable] = {}
+    """none: a team cannot have one of its own"""
+    operators: frozenset[str] = frozenset()
+    """the operator's environment variables that hold for teams, too, where they say nothing: never a secret"""
+
+
+_WEBHOOK = Kind(
+    _webhook,
+    {
+        # An address may be a secret itself: whoever knows it, may post there.
+        "url": Variable(secret=True, address=True),
+        "endpoint": Variable(secret=True, address=True),
+        "secret": Variable(secret=True),
+        "log_format": Variable(),
+    },
+)
+_MAKERS: Mapping[str, Kind] = {
+    "langfuse": Kind(
+        _langfuse,
+        {
+            "langfuse_public_key": Variable(),
+            "langfuse_secret_key": Variable(secret=True),
+            "langfuse_secret": Variable(secret=True),
+            "langfuse_host": Variable(address=True),
+        },
+        operators=frozenset({"LANGFUSE_HOST", "LANGFUSE_BASE_URL"}),
+    ),
+    "sentry": Kind(_sentry, {"dsn": Variable(secret=True, address=True), "environment": Variable()}),
+    "otel": Kind(
+        _otel,
+        {
+            "endpoint": Variable(address=True),
+            "traces_endpoint": Variable(address=True),
+            "headers": Variable(secret=True),
+            "service_name": Variable(),
+            "sample": Variable(),
+        },
+    ),
+    "webhook": _WEBHOOK,
+    "generic_api": _WEBHOOK,
+    "file": Kind(_file),
 }
+TEAM_KINDS: Mapping[str, Mapping[str, Variable]] = {
+    name: kind.variables for name, kind in _MAKERS.items() if kind.variables
+}
+"""the callbacks that a team may have of its own, with what they take"""
 SWITCHES = frozenset({"prometheus"})
 """names that are no callbacks of ours: metrics are always on"""

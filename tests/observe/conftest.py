@@ -1,0 +1,3 @@
+from tests.fakes.databases import postgresql
+
+__all__ = ["postgresql"]
