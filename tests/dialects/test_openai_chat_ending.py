@@ -88,3 +88,9 @@ def test_it_is_what_the_decoder_tells_or_nothing(events: list[bytes], done: bool
 )  # fmt: skip
 def test_of_an_ordinary_end_it_is_all(events: Sequence[bytes], stated: Stated) -> None:
     assert ending(events) == stated == decoded(events)
+
+
+def test_half_a_character_does_not_break_the_end_of_a_stream() -> None:
+    """A server that cuts an answer in the middle of an emoji, as bytes."""
+    cut = b'data: {"id":"c1","choices":[{"index":0,"delta":{"content":"\xf0\x9f"},"finish_reason":null}]}\n\n'
+    assert ending([cut, _chunk([_choice({}, "length")]), DONE]) is None

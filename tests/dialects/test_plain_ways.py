@@ -166,11 +166,19 @@ HELD = st.one_of(
     st.just({"functionCall": {"name": "look"}}),
     st.just({"functionCall": {"name": "", "args": {}}}),
     st.just({"text": "Both", "functionCall": {"name": "look"}}),
+    st.just({"text": None, "functionCall": {"name": "look"}}),
+    st.just({"text": "Alone", "functionCall": None, "inlineData": None}),
     st.just({"executableCode": {"language": "PYTHON", "code": "1"}}),
 )
 PARTS = st.lists(st.builds(lambda held, signed: {**held, **signed}, HELD, SIGNED), max_size=4)
 BESIDE = st.sampled_from(
-    [{}, {"finishReason": "STOP"}, {"index": 0}, {"index": 1, "finishReason": "STOP", "avgLogprobs": -0.5}]
+    [
+        {},
+        {"finishReason": "STOP"},
+        {"finishReason": None},
+        {"index": 0},
+        {"index": 1, "finishReason": "STOP", "avgLogprobs": -0.5},
+    ]
 )
 CANDIDATES = st.builds(lambda parts, beside: {"content": {"role": "model", "parts": parts}, **beside}, PARTS, BESIDE)
 ENVELOPES = st.sampled_from(

@@ -175,3 +175,13 @@ def test_records_that_differ_in_any_label_are_told_apart(other: dict[str, Any]) 
         # It looks every series up anew.
         apart.name(teams={}, emails={})
     assert together.render() == apart.render()
+
+
+def test_what_is_kept_of_alike_records_is_bounded() -> None:
+    metrics = Metrics(Rules(max_series=10))
+    record = call_record()
+    for number in range(2_000):
+        record.attempts = [AttemptRecord(deployment=f"d{number}", provider="p", model="m")]
+        metrics.add(record)
+    (alike,) = metrics._alike.values()
+    assert len(alike.attempts) <= 256

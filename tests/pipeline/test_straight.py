@@ -487,6 +487,48 @@ async def test_calls_that_may_not_go_straight_do_not_take_a_turn_twice() -> None
         assert [record.upstream_model for record in wayport.records] == ["a", "b", "a", "b"]
 
 
+async def test_calls_that_have_chosen_and_must_wait_do_not_take_a_turn_twice() -> None:
+    """Each key's first call has nothing leased yet."""
+    async with Upstream(OK) as upstream, gateway(_config(upstream)) as wayport:
+        for number in range(6):
+            key = wayport.keys.add(f"{KEY}-{number}", holders=(msgspec.structs.replace(LIMITED, id=f"k{number}"),))
+            assert (await wayport.ask(of_two(), headers={"authorization": f"Bearer {key}"})).status_code == 200
+        await wayport.until_idle()
+        assert [record.upstream_model for record in wayport.records if not record.opened] == ["a", "b"] * 3
+
+
+async def test_calls_that_are_led_to_another_model_at_once_do_not_take_a_turn_twice() -> None:
+    config = """
+  full:
+    strategy: round-robin
+    deployments: [{model: openai/x, rpm: 1}, {model: openai/y, rpm: 1}]
+    fallbacks: [two]
+router: {num_retries: 1}
+"""
+    async with (
+        Upstream(FEW) as upstream,
+        gateway(_config(upstream).replace("router: {num_retries: 1}\n", config)) as wayport,
+    ):
+        headers = {"authorization": f"Bearer {wayport.keys.add(KEY)}"}
+        for _ in range(8):
+            assert (await wayport.ask({**ASK, "model": "full"}, headers=headers)).status_code == 200
+        await wayport.until_idle()
+        assert [record.upstream_model for record in wayport.records] == ["x", "y", *["a", "b"] * 3]
+        assert wayport.worker.load.calls == 0
+
+
+async def test_who_leaves_before_its_call_can_be_sent_leaves_nothing_behind() -> None:
+    async with Upstream(OK) as upstream, gateway(_config(upstream)) as wayport:
+        key = wayport.keys.add(KEY, holders=(LIMITED,))
+        asking = asyncio.ensure_future(wayport.ask(of_two(), headers={"authorization": f"Bearer {key}"}))
+        while not wayport.worker.load.calls:
+            await asyncio.sleep(0)
+        asking.cancel()
+        await wayport.until_idle()
+        assert wayport.worker.load.calls == 0
+        assert not any(live.in_flight for live in wayport.worker.routing.lives._states.values())
+
+
 @pytest.mark.parametrize("case", TRANSLATED, ids=lambda case: case.name)
 async def test_both_ways_translate_to_the_same(case: Case) -> None:
     await test_both_ways_come_to_the_same(case)

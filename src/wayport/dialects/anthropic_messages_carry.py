@@ -125,7 +125,7 @@ def _open(part: Reasoning) -> tuple[Issuer, _Private] | None:
         return None
     try:
         return opened[0], _decode(opened[1])
-    except msgspec.MsgspecError:
+    except ValueError:
         return None
 
 

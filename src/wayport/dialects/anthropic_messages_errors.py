@@ -4,7 +4,6 @@ import contextlib
 import re
 from collections.abc import Mapping
 
-import msgspec
 from msgspec import Raw
 
 from wayport.core.errors import Fault, FaultClass, UpstreamFault, WayportError
@@ -110,16 +109,16 @@ def _read(body: bytes) -> tuple[str | None, str | None, str | None]:
     """The error's type, message and code, whichever of them can be found."""
     try:
         outer = wire.decode_error_body(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         return None, None, None
     if not bytes(outer.error):
         return None, _text(outer.message), None
     try:
         error = wire.decode_error_object(outer.error)
-    except msgspec.MsgspecError:
+    except ValueError:
         return None, _text(outer.error) or _text(outer.message), None
     code = _text(error.code)
-    with contextlib.suppress(msgspec.MsgspecError):
+    with contextlib.suppress(ValueError):
         code = wire.decode_error_details(error.details).error_code or code
     return error.type or _text(error.status), error.message or _text(outer.message), code
 
@@ -127,7 +126,7 @@ def _read(body: bytes) -> tuple[str | None, str | None, str | None]:
 def _text(raw: Raw) -> str | None:
     try:
         return wire.decode_str(raw)
-    except msgspec.MsgspecError:
+    except ValueError:
         return None
 
 

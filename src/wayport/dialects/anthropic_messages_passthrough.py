@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -206,5 +205,5 @@ def _text(fields: Fields, name: str) -> str | None:
     raw = fields.get(name, NULL)
     try:
         return None if raw == NULL else wire.decode_str(raw)
-    except msgspec.DecodeError:
+    except ValueError:
         return None

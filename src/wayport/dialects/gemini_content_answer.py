@@ -35,7 +35,6 @@ from wayport.wire.gemini_content import (
     decode_object,
     decode_objects,
     decode_plain,
-    decode_string,
     encode,
     optional_string,
 )
@@ -125,12 +124,12 @@ def _read_candidate(fields: Object, number: int, calls: AnswerCalls) -> Choice:
     content = fields.pop("content", None)
     held: Object = decode_object(content) if content is not None and content != NULL else {}
     parts = held.pop("parts", None)
-    listed = [] if parts is None else decode_objects(parts)
+    listed = [] if parts is None or parts == NULL else decode_objects(parts)
     choice.parts = [read_part(part, calls, choice.index) for part in listed]
-    said = fields.pop("finishReason", None)
+    said = optional_string(fields.pop("finishReason", None))
     if said is not None:
-        choice.finish_raw = decode_string(said)
-        choice.finish = finish_of(choice.finish_raw, calls=any(isinstance(part, ToolCall) for part in choice.parts))
+        choice.finish_raw = said
+        choice.finish = finish_of(said, calls=any(isinstance(part, ToolCall) for part in choice.parts))
     note = content_note(content, held, empty_list=parts is not None and not listed)
     if note is not None:
         fields[CONTENT] = note

@@ -33,6 +33,7 @@ from wayport.dialects.tool_names import ToolNames
 from wayport.wire.gemini_content import (
     CAMEL_OF,
     NOTHING,
+    NULL,
     SNAKE_OF,
     TRUE,
     Object,
@@ -94,6 +95,9 @@ def read_part(fields: Object, calls: Calls, choice: int = 0) -> Part:
     """A part of an answer or of a request. Takes `fields` apart. Raises msgspec's errors for wrong types."""
     spelled: set[str] = set()
     fields = to_camel(fields, spelled)
+    if NULL in fields.values():
+        # What is null is not there.
+        fields = {key: value for key, value in fields.items() if value != NULL or key not in _DATA}
     kind = next((key for key in fields if key in _DATA), "")
     thought = fields.get("thought")
     is_thought = thought is not None and bytes(thought) == b"true"

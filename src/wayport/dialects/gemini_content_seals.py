@@ -109,7 +109,7 @@ def _open(part: Part) -> list[Reasoning] | None:
     issuer, payload = opened
     try:
         thoughts = _decode(payload)
-    except msgspec.MsgspecError:
+    except ValueError:
         return []
     return [
         Reasoning(

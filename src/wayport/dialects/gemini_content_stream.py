@@ -53,7 +53,6 @@ from wayport.wire.gemini_content import (
     PlainAnswer,
     decode_object,
     decode_objects,
-    decode_string,
     encode,
     optional_string,
 )
@@ -200,13 +199,13 @@ class StreamDecoder:
         content = fields.pop("content", None)
         held: Object = {} if content is None or content == NULL else decode_object(content)
         parts = held.pop("parts", None)
-        listed = [] if parts is None else decode_objects(parts)
+        listed = [] if parts is None or parts == NULL else decode_objects(parts)
         for place, each in enumerate(listed):
             written = dict(each) if "functionCall" in each else None
             self._part(read_part(each, self._calls, index), place, index, choice, deltas, written=written)
-        said = fields.pop("finishReason", None)
+        said = optional_string(fields.pop("finishReason", None))
         if said is not None:
-            choice.finish = decode_string(said)
+            choice.finish = said
             note = content_note(content, held, empty_list=parts is not None and not listed and not choice.blocks)
             if note is not None and not (choice.blocks and note == NULL):
                 fields[CONTENT] = note

@@ -20,7 +20,7 @@ def read_usage(raw: Raw, searches: int = 0) -> tuple[Usage | None, str | None]:
     """Counts and service tier of a `usageMetadata` object, if it is one. `searches`: how often the model looked up."""
     try:
         given = decode_usage(raw)
-    except msgspec.MsgspecError:
+    except ValueError:
         return None, None
     return usage_of(given, searches), billed_tier(given.service_tier, given.traffic_type)
 
@@ -109,7 +109,7 @@ _decode_logprobs = msgspec.json.Decoder(_LogprobsResult).decode
 def read_logprobs(raw: Raw) -> list[TokenLogprob]:
     try:
         given = _decode_logprobs(raw)
-    except msgspec.MsgspecError:
+    except ValueError:
         return []
     tops: Sequence[_Top] = given.top_candidates
     return [
@@ -150,7 +150,7 @@ def write_logprobs(tokens: Iterable[TokenLogprob]) -> Json:
 # ----------------------------------------------------------------------------------------------------------- sources
 def searches_in(grounding: Raw) -> int:
     """How many searches a groundingMetadata object tells of: they are billed by the query."""
-    with contextlib.suppress(msgspec.MsgspecError):
+    with contextlib.suppress(ValueError):
         return len(msgspec.json.decode(grounding, type=_Queries).web_search_queries)
     return 0
 
@@ -196,7 +196,7 @@ def read_sources(grounding: Raw, text: str) -> list[Citation]:
     """The sources that a groundingMetadata object names for `text`. Google counts bytes, the neutral form characters."""
     try:
         given = _decode_grounding(grounding)
-    except msgspec.MsgspecError:
+    except ValueError:
         return []
     data = text.encode("utf-8", "surrogatepass")
     citations: list[Citation] = []
@@ -233,7 +233,7 @@ def read_recitations(metadata: Raw, text: str) -> list[Citation]:
     """What a citationMetadata object says of `text`: passages that stand in a source word for word."""
     try:
         given = _decode_recitations(metadata)
-    except msgspec.MsgspecError:
+    except ValueError:
         return []
     data = text.encode("utf-8", "surrogatepass")
     citations = []

@@ -66,7 +66,7 @@ def ending(events: Iterable[bytes]) -> Stated | None:
             continue
         try:
             chunk = _decode(data)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return None
         choices = chunk.choices
         if name == "error" or len(choices) > 1:

@@ -84,7 +84,7 @@ def open_seal(text: str) -> Seal | None:
     issuer, payload = opened
     try:
         content = _decoder.decode(payload)
-    except msgspec.DecodeError:
+    except ValueError:
         content = Seal(signature=payload)
     content.issuer = issuer
     return content

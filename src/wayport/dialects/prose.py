@@ -63,5 +63,5 @@ def text_or_empty(raw: Raw) -> str:
     """A value of an error body as text; nothing where it is no text."""
     try:
         return _decode_text(raw)
-    except msgspec.MsgspecError:
+    except ValueError:
         return ""

@@ -145,7 +145,7 @@ class ToolStream:
 def _search_raw(call: ToolCall, *, done: bool) -> Raw:
     try:
         arguments = msgspec.json.decode(call.arguments) if done and call.arguments else {}
-    except msgspec.DecodeError:
+    except ValueError:
         arguments = {}
     return raw_of(
         {

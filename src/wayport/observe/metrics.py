@@ -56,6 +56,7 @@ class _Buckets:
 _OF_CALLS = [counter for counter in COUNTERS if counter.of_calls]
 _OF_ATTEMPTS = [counter for counter in COUNTERS if counter.of_attempt is not None]
 _ALIKE = 2_000
+_ATTEMPTS = 256
 
 
 class _Alike:
@@ -136,6 +137,8 @@ class Metrics:
             )
             found = alike.attempts.get(key)
             if found is None:
+                if len(alike.attempts) >= _ATTEMPTS:
+                    alike.attempts.clear()
                 found = alike.attempts[key] = _of_attempt(alike.labels, attempt), [None] * len(_OF_ATTEMPTS)
             labels, known = found
             for index, counter in enumerate(_OF_ATTEMPTS):

@@ -163,7 +163,7 @@ def metadata_of(record: CallRecord) -> Any:
         return None
     try:
         return msgspec.json.decode(mask(record.metadata.decode("utf-8", "replace")))
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 

@@ -252,7 +252,7 @@ def _asked(call: Call) -> tuple[int | None, int]:
             return None, 1
         try:
             fields = _fields(inner)
-        except msgspec.DecodeError:
+        except ValueError:
             return None, 1
     sizing = _SIZING.get(dialect)
     if sizing is None or sizing.isdisjoint(fields):
@@ -274,7 +274,7 @@ def _number(raw: Raw | None) -> int | None:
         return None
     try:
         stated = _whole(raw)
-    except msgspec.DecodeError:
+    except ValueError:
         # Not a number: whoever reads it will say so.
         return None
     return None if stated is None or stated < 0 else stated
@@ -287,7 +287,7 @@ def _thought(call: Call) -> int:
         return 0
     try:
         return _thinking(raw).budget_tokens or 0
-    except msgspec.DecodeError:
+    except ValueError:
         return 0
 
 

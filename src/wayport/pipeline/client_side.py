@@ -64,7 +64,7 @@ def take(call: Call) -> Own | None:
             raise _refused(name, "here the operator decides where calls go and with whose credential")
         try:
             found[name] = _text(value).strip()
-        except msgspec.DecodeError:
+        except ValueError:
             raise BadRequest(f"`{name}` must be a string.", param=name, code="invalid_type") from None
     call.fields = fields
     base = next((name for name in ("api_base", "base_url") if found.get(name)), "")

@@ -95,6 +95,10 @@ class Fan(Struct, frozen=True, eq=False, gc=False):
     """each call chooses among several, or asks whether there is room"""
     of_interest: frozenset[str]
     """fields of requests that are not ordinary"""
+    streams: bool
+    """streams may be ordinary"""
+    no_addresses: bool
+    """media by address would have to be fetched for some of them"""
 
 
 class Ground(Struct, frozen=True, eq=False, gc=False):
@@ -165,8 +169,8 @@ class Lanes:
         self._attempt = attempt
         self._grounds: dict[tuple[str | None, str, bytes], tuple[Principal, Ground | None]] = {}
         self._fans: dict[tuple[str, str], Fan | None] = {}
-        self._callers: list[Caller] = []
-        """those that ways are known of"""
+        self._callers: dict[int, Caller] = {}
+        """those that ways are known of, by their identity"""
         self._table: RoutingTable | None = None
 
     def caller(self, client: Knowing) -> Caller | None:
@@ -191,7 +195,7 @@ class Lanes:
         """What was worked out of a table that is no more is nobody's: it holds that table, and credentials of that time."""
         self._grounds.clear()
         self._fans.clear()
-        for caller in self._callers:
+        for caller in self._callers.values():
             caller.ways.clear()
         self._callers.clear()
 
@@ -206,8 +210,8 @@ class Lanes:
         way = self._way(client, principal, table, self._ground_of(principal, caller, model))
         if len(caller.ways) >= _WAYS:
             caller.ways.clear()
-        if caller.stays and not caller.ways:
-            self._callers.append(caller)
+        if caller.stays:
+            self._callers[id(caller)] = caller
         caller.ways[model] = way
         return way
 
@@ -281,7 +285,13 @@ class Lanes:
         if len(lanes) < len(candidates):
             return None
         of_interest = _OF_INTEREST.union(*(lane.of_interest for lane in lanes.values()))
-        return Fan(lanes, only is None, of_interest)
+        return Fan(
+            lanes,
+            only is None,
+            of_interest,
+            streams=all(lane.streamed is not None for lane in lanes.values()),
+            no_addresses=any(lane.no_addresses for lane in lanes.values()),
+        )
 
     def _lane(self, table: RoutingTable, dialect: Dialect, candidate: Candidate) -> Lane | None:
         deployment = candidate.deployment

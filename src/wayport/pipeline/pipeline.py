@@ -45,7 +45,7 @@ from wayport.pipeline.settle import Settlement
 from wayport.pipeline.several import Several, models_of
 from wayport.pipeline.turns import Turns
 from wayport.routing.group import Candidate
-from wayport.routing.plan import Plan
+from wayport.routing.plan import Plan, Step
 from wayport.routing.routing import Routing
 from wayport.routing.table import Found, RoutingTable
 from wayport.wire import patch
@@ -120,65 +120,20 @@ class Pipeline:
         """One request from credential to cost."""
         if self._bodies is not None:
             self._bodies.begin(call)
+        await self._to_its_end(call, self._whole(call))
+
+    async def go(self, call: Call, first: Step, *, table: RoutingTable) -> None:
+        """The rest of a call that is permitted and has chosen its first step (straight.py)."""
+        await self._to_its_end(call, self._admitted(call, first, table))
+
+    async def go_on(self, call: Call, sent: Sent, *, found: Found, table: RoutingTable, candidate: Candidate) -> None:
+        """The rest of a call that was sent to `candidate` the straight way (straight.py)."""
+        plan = call.plan or self.plan(call, found, table)
+        await self._to_its_end(call, self._tries(call, plan.begun(candidate), sent))
+
+    async def _to_its_end(self, call: Call, work: Awaitable[None]) -> None:
         try:
-            if call.principal is None:
-                principal = self._authenticate(call)
-                call.principal = principal if isinstance(principal, Principal) else await principal
-            if call.principal.routes or call.principal.ips:
-                self._check_place(call, call.principal)
-            read_envelope(call)
-            own = take(call)
-            attribute(call)
-            table = self.table
-            call.snapshot = table.snapshot
-            if call.principal.asks and (looking := self._admit.beside(call)) is not None:
-                await looking
-            if call.conversation is not None and (loading := self._turns.begin(call)) is not None:
-                await loading
-            if call.principal.aliases:
-                call.model_asked = call.principal.aliases.get(call.model_asked, call.model_asked)
-            if self.coming is not None and not table.knows(call.model_asked):
-                await self.coming.wait()
-                table = self.table
-                call.snapshot = table.snapshot
-            try:
-                found = table.find_or_all(call.model_asked, _MODES.get(call.operation, "chat"))
-            except ModelNotFound:
-                if models := models_of(call):
-                    await self._several.ask(call, models)
-                    return
-                # Who may use some models only is not told which others there are.
-                allow(call.principal, call.model_asked, beside=call.beside, compat=table.snapshot.compat)
-                raise
-            if not found.auto:
-                allow(
-                    call.principal,
-                    call.model_asked,
-                    found.name,
-                    groups=found.model.access_groups,
-                    beside=call.beside,
-                    compat=table.snapshot.compat,
-                )
-            if own is not None:
-                found = await self._client_side.found(found, own)
-            plan = self.plan(call, found, table)
-            if plan.wishes.dry_run:
-                tell_plan(call, plan, self._clock.steady_s())
-                return
-            try:
-                first = plan.first(self._clock.steady_s())
-            except RateLimited as refused:
-                first = await self._routing.lines.turn_of(
-                    plan,
-                    refused,
-                    self._clock,
-                    of=call.principal.key_hash,
-                    admit=partial(self._admission, call, call.principal, table, in_line=True),
-                )
-                call.upstream_wait_s += first.queued_s
-            if (pending := self._admission(call, call.principal, table)) is not None:
-                await pending
-            await tries(call, first, admit=self._admit, attempt=self._attempt, routing=self._routing, clock=self._clock)
+            await work
         except WayportError as error:
             self._refuse(call, error)
         except asyncio.CancelledError:
@@ -192,6 +147,75 @@ class Pipeline:
                 self._bodies.end(call)
             call.let_go()
 
+    async def _whole(self, call: Call) -> None:
+        if call.principal is None:
+            principal = self._authenticate(call)
+            call.principal = principal if isinstance(principal, Principal) else await principal
+        if call.principal.routes or call.principal.ips:
+            self._check_place(call, call.principal)
+        read_envelope(call)
+        own = take(call)
+        attribute(call)
+        table = self.table
+        call.snapshot = table.snapshot
+        if call.principal.asks and (looking := self._admit.beside(call)) is not None:
+            await looking
+        if call.conversation is not None and (loading := self._turns.begin(call)) is not None:
+            await loading
+        if call.principal.aliases:
+            call.model_asked = call.principal.aliases.get(call.model_asked, call.model_asked)
+        if self.coming is not None and not table.knows(call.model_asked):
+            await self.coming.wait()
+            table = self.table
+            call.snapshot = table.snapshot
+        try:
+            found = table.find_or_all(call.model_asked, _MODES.get(call.operation, "chat"))
+        except ModelNotFound:
+            if models := models_of(call):
+                await self._several.ask(call, models)
+                return
+            # Who may use some models only is not told which others there are.
+            allow(call.principal, call.model_asked, beside=call.beside, compat=table.snapshot.compat)
+            raise
+        if not found.auto:
+            allow(
+                call.principal,
+                call.model_asked,
+                found.name,
+                groups=found.model.access_groups,
+                beside=call.beside,
+                compat=table.snapshot.compat,
+            )
+        if own is not None:
+            found = await self._client_side.found(found, own)
+        plan = self.plan(call, found, table)
+        if plan.wishes.dry_run:
+            tell_plan(call, plan, self._clock.steady_s())
+            return
+        try:
+            first = plan.first(self._clock.steady_s())
+        except RateLimited as refused:
+            first = await self._routing.lines.turn_of(
+                plan,
+                refused,
+                self._clock,
+                of=call.principal.key_hash,
+                admit=partial(self._admission, call, call.principal, table, in_line=True),
+            )
+            call.upstream_wait_s += first.queued_s
+        await self._admitted(call, first, table)
+
+    async def _admitted(self, call: Call, first: Step, table: RoutingTable) -> None:
+        assert call.principal is not None
+        if (pending := self._admission(call, call.principal, table)) is not None:
+            await pending
+        await self._tries(call, first)
+
+    def _tries(self, call: Call, first: Step, sent: Sent | None = None) -> Awaitable[None]:
+        return tries(
+            call, first, admit=self._admit, attempt=self._attempt, routing=self._routing, clock=self._clock, sent=sent
+        )
+
     def _admission(
         self, call: Call, principal: Principal, table: RoutingTable, *, in_line: bool = False
     ) -> Awaitable[None] | None:
@@ -201,30 +225,6 @@ class Pipeline:
         if principal.holders or call.beside or self._admit.admission.binds_all:
             return self._admit(call, table, in_line=in_line)
         return None
-
-    async def go_on(self, call: Call, sent: Sent, *, found: Found, table: RoutingTable, candidate: Candidate) -> None:
-        """The rest of a call that was sent to `candidate` the straight way (straight.py)."""
-        try:
-            plan = call.plan or self.plan(call, found, table)
-            await tries(
-                call,
-                plan.begun(candidate),
-                admit=self._admit,
-                attempt=self._attempt,
-                routing=self._routing,
-                clock=self._clock,
-                sent=sent,
-            )
-        except WayportError as error:
-            self._refuse(call, error)
-        except asyncio.CancelledError:
-            self.cancelled(call)
-            raise
-        except Exception as error:  # noqa: BLE001 (as above)
-            self.failed(call, error)
-        finally:
-            self._settle(call)
-            call.let_go()
 
     def plan(self, call: Call, found: Found, table: RoutingTable) -> Plan:
         call.plan = plan = self._routing.plan(
@@ -329,5 +329,5 @@ _maybe = msgspec.json.Decoder(bool | None).decode
 def _flag(raw: msgspec.Raw) -> bool:
     try:
         return bool(_maybe(raw))
-    except msgspec.DecodeError:
+    except ValueError:
         raise BadRequest("`stream` must be true or false.", param="stream") from None

@@ -121,9 +121,12 @@ class Preparation:
             return None
         if deployment.profile.betas_in_body:
             fields = in_body(fields, call.client.header, deployment.profile)
-        body, dropped = passthrough.patch_request(
-            fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=call.stream
-        )
+        try:
+            body, dropped = passthrough.patch_request(
+                fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=call.stream
+            )
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"The request cannot be read: {error}.", code="invalid_request") from None
         if dropped:
             _report(call, deployment, dropped)
         profile = deployment.profile

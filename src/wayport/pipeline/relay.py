@@ -346,7 +346,7 @@ def is_event(rest: bytes) -> bool:
         return True
     try:
         msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True
 

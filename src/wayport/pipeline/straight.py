@@ -1,11 +1,13 @@
 """The straight way: an ordinary call from its body to its answer, in the callbacks of two sockets, without a task.
 
 Most calls are alike: a key that is remembered, a model whose deployments are healthy, nothing in the request that asks for
-more. What such calls share is worked out once (lanes.py). Whatever is out of the ordinary takes the long way (pipeline.py), and so does whatever becomes so: a call that was sent straight and is not answered
-with a plain success goes on there from where it is.
+more. What such calls share is worked out once (lanes.py). Whatever is out of the ordinary takes the long way (pipeline.py),
+and so does whatever becomes so: a call that was sent straight and is not answered with a plain success goes on there from
+where it is, as does one that has chosen its deployment and cannot be sent at once.
 
-What must stay true: a call is taken only if nothing of it need be awaited or refused, and until it is, nothing has happened;
-what is told, recorded and charged is what the long way would have told, recorded and charged.
+What must stay true: a call is sent straight only if nothing of it need be awaited or refused, and until it is taken, nothing has
+happened; what is chosen is chosen once, as strategies take turns; what is told, recorded and charged is what the long way
+would have told, recorded and charged.
 """
 
 import asyncio
@@ -27,6 +29,7 @@ from wayport.pipeline.pipeline import Pipeline
 from wayport.pipeline.prepare import Prepared, points_to_media
 from wayport.pipeline.sent import Sent
 from wayport.pipeline.settle import Settlement
+from wayport.routing.plan import Step
 from wayport.routing.routing import Routing
 from wayport.upstream.answer import Answer
 from wayport.upstream.connection import FOREVER
@@ -112,9 +115,11 @@ class Straight:
         stream = False
         if "stream" in fields:
             stated = _STREAMS.get(bytes(fields["stream"]))
-            if stated is None:
+            if stated is None or (stated and not ground.fan.streams):
                 return False
             stream = stated
+        if ground.fan.no_addresses and points_to_media(body):
+            return False
         call = Call(
             client,
             caller.dialect,
@@ -140,39 +145,43 @@ class Straight:
         lane = way.lane
         if lane is not None:
             return self._go(call, client, ground, way, lane)
-        chosen = self._chosen(call, way, ground)
-        if chosen is not None and chosen.lane is not None and self._go(call, client, ground, chosen, chosen.lane):
-            return True
-        # The plan knows the call.
-        call.plan = None
-        return False
+        step = self._first(call, ground)
+        if step is None:
+            return False
+        # A turn is taken, and what takes turns may not be asked twice: it is ours, straight or not.
+        branch = way.branches.get(step.candidate.id) if step.reason == "first" else None
+        if branch is None or branch.lane is None or not self._go(call, client, ground, branch, branch.lane):
+            self._by_task(call, client, ground, step)
+        return True
 
-    def _free(self, call: Call, lane: Lane) -> Pool | None:
-        """Where a connection waits for it, if it may be gone at this moment."""
-        if (
-            (call.stream and lane.streamed is None)
-            or self._attempt.lessons.taught(lane.deployment) is not lane.deployment
-            or (lane.no_addresses and points_to_media(call.client.body))
-        ):
+    def _free(self, lane: Lane) -> Pool | None:
+        """Where a connection waits, if it may be gone at this moment."""
+        if self._attempt.lessons.taught(lane.deployment) is not lane.deployment:
             return None
         return self._transport.ready(lane.target.origin)
 
-    def _chosen(self, call: Call, way: Way, ground: Ground) -> Way | None:
-        """The way to the deployment that the call's plan begins with. What is chosen is not chosen again on the long way,
-        or those that strategies take turns with would miss theirs: so all must be free.
-        """
-        for lane in ground.fan.lanes.values():
-            if self._free(call, lane) is None:
-                return None
+    def _first(self, call: Call, ground: Ground) -> Step | None:
+        """What the call's plan begins with. None: nothing was chosen."""
         try:
-            step = self._pipeline.plan(call, ground.found, ground.table).first(self._clock.steady_s())
+            return self._pipeline.plan(call, ground.found, ground.table).first(self._clock.steady_s())
         except WayportError:
+            # The long way refuses it, or waits.
+            call.plan = None
             return None
-        return way.branches[step.candidate.id] if step.reason == "first" else None
+
+    def _by_task(self, call: Call, client: Taken, ground: Ground, step: Step) -> None:
+        """The long way from where the first step is known."""
+        call.attempts, call.dropped, call.deployment, call.timeouts = [], [], None, None
+        self._load.calls += 1
+        task = client.task = self._loop.create_task(self._pipeline.go(call, step, table=ground.table))
+        task.add_done_callback(self._went)
+
+    def _went(self, _: "asyncio.Task[None]") -> None:
+        self._load.calls -= 1
 
     def _go(self, call: Call, client: Taken, ground: Ground, way: Way, lane: Lane) -> bool:
         """Sends it. False: nothing was sent."""
-        pool = self._free(call, lane)
+        pool = self._free(lane)
         timeouts = lane.streamed if call.stream else lane.whole
         if pool is None or timeouts is None:
             return False

@@ -38,7 +38,7 @@ def listed(provider: str, body: bytes) -> tuple[ModelFacts, ...]:
     """The models of one page. Raises `ValueError` when the body is no list of models."""
     try:
         page = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise ValueError("the list of models is no JSON") from None
     found: dict[str, ModelFacts] = {}
     for entry in _entries(page):
