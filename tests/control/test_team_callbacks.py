@@ -7,18 +7,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import Raw
 from tests.fakes.databases import opened
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.receiver import Receiver, receiver
 from tests.fakes.records import call_record
 
 from wayport.access.callbacks_store import TeamCallback, TeamCallbacks, TeamCallbackStore, Told
+from wayport.config.settings import CallbackSettings, Settings
 from wayport.control import team_callbacks
+from wayport.control.observing import Observing
 from wayport.control.team_callbacks import TeamDeliveries
+from wayport.core.clock import SystemClock
 from wayport.core.record import CallRecord
 from wayport.core.secret import Secret
 from wayport.core.tasks import Tasks
+from wayport.ledger.drain import Drain
 from wayport.ledger.follower import Follower, clear_away, segments
 from wayport.ledger.journal import Spool
 from wayport.storage.address import Address, read_address
@@ -66,9 +72,10 @@ class Node:
         self.live.acknowledge()
 
     async def delivered(self, team_id: str, count: int) -> None:
-        """Until so many have been taken; the test's own time limit bounds it."""
-        while self.state(team_id).delivered < count:
-            await asyncio.sleep(0.01)
+        """Until so many have been taken."""
+        async with asyncio.timeout(20):
+            while self.state(team_id).delivered < count:
+                await asyncio.sleep(0.01)
 
     def state(self, team_id: str) -> Any:
         (state,) = self.deliveries.states(team_id)
@@ -201,6 +208,39 @@ async def test_silent_teams_are_known(address: Address, tmp_path: Path) -> None:
         assert not here.deliveries.is_silent(here.call(None))
         await here.tell("blue")
         assert not here.deliveries.is_silent(here.call("blue"))
+
+
+async def test_the_configurations_callbacks_wait_until_silent_teams_are_known(tmp_path: Path) -> None:
+    address = read_address(None, tmp_path)
+    async with node(address, tmp_path) as here:
+        await here.tell("blue", silent=True)
+        here.call("blue", look=False)
+        wanted = here.call("red", look=False).call_id
+        clock = here.clock
+    told = tmp_path / "told.jsonl"
+    wish = CallbackSettings(name="file", params={"path": Raw(msgspec.json.encode(str(told)))})
+    async with Tasks() as tasks:
+        database = Database(address, clock=SystemClock())
+        observing = Observing(
+            Settings(callbacks=(wish,)),
+            data_dir=tmp_path,
+            database=database,
+            team_callbacks=TeamCallbackStore(database, Cipher(Secret("salt"), purpose="test"), clock=clock),
+            drain=Drain(tmp_path / "spool", database, clock=clock),
+            clock=clock,
+            tasks=tasks,
+        )
+        running = tasks.start(observing.run(), name="observing")
+        # Turns for whoever does not wait: nobody can have asked the database.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        tasks.start(database.run(), name="database")
+        while not told.exists():
+            await asyncio.sleep(0.01)
+        assert [json.loads(line)["litellm_call_id"] for line in told.read_text().splitlines()] == [wanted]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await database.close()
 
 
 async def test_who_has_nothing_to_deliver_keeps_no_segment(tmp_path: Path) -> None:
