@@ -102,8 +102,8 @@ async def measure(*, limited: bool) -> tuple[float, float, float]:
         await cache.find(digest)
         admission = Admission(InProcess(Lessor(clock=clock)), clock=clock, tasks=tasks, rules=Rules())
         holders_beside = Holders(NoHolders(), clock=clock, tasks=tasks)
-        admit = Admit(admission, holders_beside, clock=clock, journal=None)
-        opening = Admit(admission, holders_beside, clock=clock, journal=_Journal())
+        admit = Admit(admission, holders_beside, journal=None)
+        opening = Admit(admission, holders_beside, journal=_Journal())
         client: Any = _Client()
         call = began(
             client,

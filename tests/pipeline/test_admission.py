@@ -38,7 +38,7 @@ async def _with(work: Callable[[Admission, ManualClock, Tasks], None], told: Tol
 
 async def test_ordinary_calls_see_a_window_that_somebody_else_began() -> None:
     def work(admission: Admission, clock: ManualClock, tasks: Tasks) -> None:
-        admit = Admit(admission, Holders(NoHolders(), clock=clock, tasks=tasks), clock=clock, journal=None)
+        admit = Admit(admission, Holders(NoHolders(), clock=clock, tasks=tasks), journal=None)
         principal = Principal(kind="key", key_hash="k", holders=(Holder(scope="key", id="k", rates=(PER_MINUTE,)),))
         other = Holder(scope="end_user", id="u", rates=(PER_MINUTE,))
         standing = Standing(principal, "m", ("m",), None)

@@ -42,7 +42,7 @@ class Rules(Struct, kw_only=True, frozen=True):
 
 
 class Amounts(Struct, gc=False):
-    """What a call is expected to use."""
+    """What a call is expected to use, or has used."""
 
     nano_usd: int = 0
     """at most"""
@@ -345,10 +345,9 @@ class Admission:
             gauge.busy -= 1
         if account.tokens:
             now_s = self._steady_s()
-            read, written = (0, 0) if usage is None else (usage.input_tokens, usage.output_tokens)
+            actual = Amounts() if usage is None else Amounts(0, usage.input_tokens, usage.output_tokens)
             for gauge, taken in zip(account.tokens, reservation.tokens, strict=True):
-                of = gauge.of
-                used = read + written if of == "tokens" else read if of == "input_tokens" else written
+                used = actual.tokens(gauge)
                 if now_s < gauge.ends_s:
                     gauge.free += taken - used
                     gauge.touched = BUSY_TICKS

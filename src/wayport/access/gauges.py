@@ -230,7 +230,7 @@ class Gauges:
             known is not None
             and known.principal is principal
             and known.others == others
-            and self._clock.steady_s() < known.until_s
+            and self.holds(known, self.turn)
         ):
             return known
         made = self._account(principal, {asked, *names}, others)
@@ -238,6 +238,10 @@ class Gauges:
             self._forget()
         self._accounts[key] = made
         return made
+
+    def holds(self, account: Account, turn: int) -> bool:
+        """Whether an account that was found in this turn is still what binds."""
+        return turn == self.turn and self._clock.steady_s() < account.until_s
 
     def renew(self, account: Account, asked: str, names: tuple[str, ...]) -> None:
         """Windows of the account have ended: the next look makes new ones."""

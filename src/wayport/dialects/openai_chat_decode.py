@@ -31,7 +31,7 @@ from wayport.dialects.openai_chat_tools import (
     signature_in,
 )
 from wayport.dialects.openai_read import Object, is_empty, is_null
-from wayport.wire.openai_chat import OWN_FIELDS, plain_message_decoder, plain_messages_decoder
+from wayport.wire.openai_chat import OWN_FIELDS, PlainMessage, plain_message_decoder, plain_messages_decoder
 from wayport.wire.patch import Fields
 
 _ROLES: dict[str, Role] = {
@@ -192,12 +192,8 @@ def _plain_messages(raw: Raw) -> list[Message] | None:
         given = plain_messages_decoder.decode(raw)
     except (ValueError, RecursionError):
         return None
-    messages = []
-    for each in given:
-        if not each.content and each.role == "assistant":
-            return None
-        messages.append(Message(role=each.role, parts=[Text(text=each.content)], plain=True))
-    return messages
+    messages = [message for each in given if (message := _of_plain(each)) is not None]
+    return messages if len(messages) == len(given) else None
 
 
 def _plain(raw: Raw) -> Message | None:
@@ -206,7 +202,12 @@ def _plain(raw: Raw) -> Message | None:
         given = plain_message_decoder.decode(raw)
     except (ValueError, RecursionError):
         return None
+    return _of_plain(given)
+
+
+def _of_plain(given: PlainMessage) -> Message | None:
     if given.role == "assistant" and not given.content:
+        # That it says nothing may mean something.
         return None
     return Message(role=given.role, parts=[Text(text=given.content)], plain=True)
 

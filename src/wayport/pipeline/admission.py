@@ -14,7 +14,6 @@ from wayport.access.admit import Admission, Amounts, Reservation
 from wayport.access.beside import Holders, Who
 from wayport.access.gauges import Account, Gauge
 from wayport.access.principal import Holder, Principal
-from wayport.core.clock import Clock
 from wayport.core.record import CallRecord
 from wayport.ledger.packing import Opening, Shared, joined, opening, opening_head, shared
 from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower
@@ -52,7 +51,6 @@ class Admit:
         admission: Admission,
         holders: Holders,
         *,
-        clock: Clock,
         journal: Journal | None,
         under_way: UnderWay | None = None,
         full: Refusing | None = None,
@@ -74,7 +72,6 @@ class Admit:
         self._node = node
         self._worker = worker
         self._bounds = Bounds()
-        self._steady_s = clock.steady_s
 
     def beside(self, call: Call) -> Awaitable[None] | None:
         """Puts on the call its end user and its tags, if these have limits; returns what must be awaited for it. Raises
@@ -149,7 +146,7 @@ class Admit:
         """Reserves for a call without wishes. False: it must wait or be refused, and nothing was taken."""
         admission = self.admission
         account = standing.account
-        if account is None or standing.turn != admission.gauges.turn or self._steady_s() >= account.until_s:
+        if account is None or not admission.gauges.holds(account, standing.turn):
             account = self._stand(standing)
         money = bool(account.money)
         if money and self._full is not None and self._full.refusing():

@@ -87,7 +87,7 @@ _REQUESTS, _TOKENS = (
 
 def _resets_s(in_s: float) -> float:
     # An endless window has no end to tell.
-    return in_s if 0 <= in_s <= _DAY_S else 0 if in_s < 0 else _DAY_S
+    return max(0, min(in_s, _DAY_S))
 
 
 def _left(gauge: Gauge) -> int:

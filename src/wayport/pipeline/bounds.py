@@ -12,7 +12,6 @@ from wayport.core.price import Price
 from wayport.dialects.neutral import DialectName
 from wayport.ledger.pricing import upper_bound
 from wayport.pipeline.call import Call
-from wayport.providers.provider import Operation
 from wayport.routing.plan import Plan
 from wayport.routing.snapshot import OWN_MARK, Deployment
 from wayport.routing.table import Found, RoutingTable
@@ -51,10 +50,6 @@ _GEMINI = "generationConfig"
 _SIZING = {name: frozenset((*LIMIT_FIELDS[name], *_CHOICES.get(name, ()))) for name in LIMIT_FIELDS}
 """fields that say how long and how many the answers may be; most calls have none of them"""
 
-_SIZED_BY: dict[tuple[DialectName, Operation], frozenset[str]] = {
-    (name, "chat"): frozenset({_GEMINI}) if name == "gemini_content" else fields for name, fields in _SIZING.items()
-}
-"""top-level fields without which an answer is of the model's own length, and there is one"""
 _ALL_SIZING = frozenset({_GEMINI}.union(*_SIZING.values()))
 
 _whole = msgspec.json.Decoder(int | None).decode
@@ -183,12 +178,8 @@ def _bound_of(deployment: Deployment) -> Bound | None:
 
 def amounts_of(call: Call, bound: Bound | None, *, money: bool) -> Amounts | None:
     """What the call may use; with `money` None, where nothing bounds its cost."""
-    sized_by = _SIZED_BY.get((call.dialect.name, call.operation))
-    if sized_by is not None and sized_by.isdisjoint(call.fields):
-        limit, choices, expected = None, 1, _EXPECTED_OUTPUT
-    else:
-        limit, choices = _asked(call)
-        expected = (_EXPECTED_OUTPUT if limit is None else min(limit, _EXPECTED_OUTPUT)) * choices
+    limit, choices = _asked(call)
+    expected = (_EXPECTED_OUTPUT if limit is None else min(limit, _EXPECTED_OUTPUT)) * choices
     input_tokens = call.request_bytes // _BYTES_PER_TOKEN + 1
     if not money:
         return Amounts(0, input_tokens, expected)

@@ -39,7 +39,7 @@ _GROUNDS = 20_000
 _WAYS = 16
 _CALLERS = 10_000
 _MOST = 16
-"""deployments to choose among: all are looked at before one is chosen"""
+"""deployments to choose among: a way to each of them is worked out"""
 _NAME_BYTES = 1024
 _BETAS: Final = BETAS_HEADER.encode()
 

@@ -161,7 +161,7 @@ class Settlement:
             "" if agent is None else agent[:_AGENT_CHARS].decode("latin-1"),
             client.client[0],
             call.end_user,
-            tags_of(principal.tags, call.tags) if principal.tags else call.tags,
+            tags_of(principal.tags, call.tags),
             call.session_id,
             call.trace_id,
             call.parent_span_id,

@@ -73,11 +73,7 @@ class Lines:
         if refused.code != FULL or plan.patience_s <= 0:
             raise refused
         name, where, rules = plan.found.name, plan.line, plan.queue
-        if (
-            (line := self._lines.get(where)) is not None
-            and len(line) >= rules.length
-            and not _could_make_room(line, of)
-        ):
+        if (line := self._lines.get(where)) is not None and len(line) >= rules.length and not _givers(line, of):
             raise _no_room(name, len(line), refused)
         if (pending := admit()) is not None:
             await pending
@@ -132,18 +128,19 @@ class Lines:
                     await place.event.wait()
 
 
-def _could_make_room(line: list[_Place], of: str | None) -> bool:
+def _givers(line: list[_Place], of: str | None) -> set[str | None]:
+    """The keys that have most places, if they could give one up to this key."""
     counts = Counter(place.of for place in line)
-    return bool(counts) and max(counts.values()) >= counts[of] + 2
+    most = max(counts.values(), default=0)
+    return {who for who, places in counts.items() if places == most} if most >= counts[of] + 2 else set()
 
 
 def _made_room(line: list[_Place], of: str | None) -> bool:
     """Whether a key that has most places could give up its last one to this key, and did."""
-    if not _could_make_room(line, of):
+    givers = _givers(line, of)
+    if not givers:
         return False
-    counts = Counter(place.of for place in line)
-    most = max(counts.values())
-    number = next(n for n in range(len(line) - 1, -1, -1) if counts[line[n].of] == most)
+    number = next(n for n in range(len(line) - 1, -1, -1) if line[n].of in givers)
     place = line.pop(number)
     place.lost = True
     place.event.set()

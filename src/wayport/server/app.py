@@ -151,7 +151,6 @@ class Worker:
         self.admit = Admit(
             self.admission,
             self.holders,
-            clock=clock,
             journal=journal,
             under_way=under_way,
             full=full,

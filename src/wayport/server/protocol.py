@@ -107,7 +107,6 @@ class GatewayProtocol(asyncio.Protocol):
         "_outbox",
         "_parser",
         "_part",
-        "_post",
         "_refuse",
         "_sent_at",
         "_trailer_bytes",
@@ -130,7 +129,6 @@ class GatewayProtocol(asyncio.Protocol):
         self._limits = limits
         self.state = state
         self._outbox = state.outbox
-        self._post = state.outbox.write
         self.load = load
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
@@ -208,21 +206,21 @@ class GatewayProtocol(asyncio.Protocol):
             self._exchange.on_resume()
 
     def write(self, data: bytes) -> None:
-        self._post(self._transport, data)
+        self._outbox.write(self._transport, data)
 
     def write_singly(self, data: bytes) -> None:
         """As `write`, for what seldom has company."""
         if self._outbox.waiting:
-            self._post(self._transport, data)
+            self._outbox.write(self._transport, data)
         else:
             self._transport.write(data)
 
     def abort(self) -> None:
-        self.state.outbox.flush()
+        self._outbox.flush()
         self._transport.abort()
 
     def _close(self) -> None:
-        self.state.outbox.flush()
+        self._outbox.flush()
         self._transport.close()
 
     # --------------------------------------------------------------------------------------------------- reading
@@ -486,7 +484,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._leaving = True
         self._data_at = self._now()
         if self._transport.can_write_eof():
-            self.state.outbox.flush()
+            self._outbox.flush()
             self._transport.write_eof()
 
     def _forget_incoming(self) -> None:
