@@ -81,7 +81,7 @@ class SocketlessUpstream(Transport):
         super().__init__(clock=clock)
         self._pieces = pieces
         self._pools = Pools(PoolLimits(), dial=self._dial, clock=clock)
-        self._pool_of = self._pools.get
+        self.pool_of = self._pools.get
 
     async def _dial(self, _: Pool, connection: Connection) -> None:
         soon = asyncio.get_running_loop().call_soon

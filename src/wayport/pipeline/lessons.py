@@ -65,17 +65,18 @@ class Lessons:
     """Kept per worker, by the deployment's id: they survive a reload."""
 
     def __init__(self) -> None:
-        self._learned: dict[str, Lesson] = {}
+        self.learned: dict[str, Lesson] = {}
+        """by the deployment; of nearly all of them there is nothing"""
         self._taught: dict[str, tuple[Deployment, Deployment]] = {}
 
     def __iter__(self) -> Iterator[tuple[str, list[str]]]:
         """Deployment and what was learned of it, for those who look."""
-        for deployment_id in self._learned:
+        for deployment_id in self.learned:
             yield deployment_id, self.of(deployment_id)
 
     def of(self, deployment_id: str) -> list[str]:
         """What was learned of a deployment, in words."""
-        known = self._learned.get(deployment_id)
+        known = self.learned.get(deployment_id)
         if known is None:
             return []
         limit = [f"{known.limit} instead of {_LIMITS[known.limit]}"] if known.limit else []
@@ -83,13 +84,13 @@ class Lessons:
 
     def taught(self, deployment: Deployment) -> Deployment:
         """The deployment with what was learned in its profile. Nearly always itself."""
-        if deployment.id not in self._learned:
+        if deployment.id not in self.learned:
             return deployment
         known = self._taught.get(deployment.id)
         if known is None or known[0] is not deployment:
             known = self._taught[deployment.id] = (
                 deployment,
-                self._learned[deployment.id].applied(deployment),
+                self.learned[deployment.id].applied(deployment),
             )
         return known[1]
 
@@ -116,13 +117,13 @@ class Lessons:
         """With it the deployment has answered what it had refused: from now on it is asked so."""
         if not lesson.lasting or OWN_MARK in deployment.id:
             return
-        known = self._learned.get(deployment.id, Lesson())
-        if len(self._learned) >= _MOST and deployment.id not in self._learned:
-            oldest = next(iter(self._learned))
-            del self._learned[oldest]
+        known = self.learned.get(deployment.id, Lesson())
+        if len(self.learned) >= _MOST and deployment.id not in self.learned:
+            oldest = next(iter(self.learned))
+            del self.learned[oldest]
             self._taught.pop(oldest, None)
         betas = tuple(dict.fromkeys((*known.betas, *lesson.betas)))
-        self._learned[deployment.id] = Lesson(
+        self.learned[deployment.id] = Lesson(
             refused=known.refused | lesson.refused, betas=betas[-_MOST_BETAS:], limit=lesson.limit or known.limit
         )
         self._taught.pop(deployment.id, None)

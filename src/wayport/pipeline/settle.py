@@ -77,14 +77,15 @@ class Settlement:
         """
         self._journal = journal
         self._traces = traces
-        self._clock = clock
+        self._keep_trace = traces.keep
+        self._steady_s = clock.steady_s
         self._charge = charge
         self._lease_holder = lease_holder
         self._targets = targets
         self._under_way = under_way
         self._node = node
         self._worker = worker
-        self._kinds: dict[tuple[int, int, str, str, str], _Kind] = {}
+        self._kinds: dict[_Key, _Kind] = {}
         self.refused = 0
         """calls refused before a principal was known: counted, not journaled"""
 
@@ -102,7 +103,9 @@ class Settlement:
             call.usage = usage = Usage(input_tokens=call.request_bytes // _BYTES_PER_TOKEN)
             call.usage_source = "estimated"
         if usage is not None:
-            call.usage = usage = plausible(usage)
+            likely = plausible(usage)
+            if likely is not usage:
+                call.usage = usage = likely
             if deployment is not None:
                 call.cost = cost(usage, deployment.price, service_tier=call.service_tier, at_s=call.started_s)
         call.settled = True
@@ -112,15 +115,16 @@ class Settlement:
             self._under_way.close(call.open_slot)
 
     def _keep(self, call: Call, principal: Principal, deployment: Deployment | None) -> bool:
-        good = call.error is None and len(call.attempts) == 1
+        good, price, charge = call.error is None and len(call.attempts) == 1, call.cost, self._charge
         wasted_nano_usd = 0 if good else _wasted(call)
-        nano_usd = 0 if call.cost is None else call.cost.total_nano_usd or 0
+        nano_usd = 0 if price is None else price.total_nano_usd or 0
         held = None
-        if call.reservation is not None and self._charge is not None:
-            held = self._charge(call, nano_usd + wasted_nano_usd)
+        if charge is not None and call.reservation is not None:
+            held = charge(call, nano_usd + wasted_nano_usd)
         own = self._own(call, principal, held)
-        kind = self._kind(call, principal, deployment)
-        targets = self._targets
+        key = (id(principal), id(deployment), call.route, call.model_asked, call.operation)
+        kind = self._kinds.get(key) or self._kind(key, call, principal, deployment)
+        targets, journal = self._targets, self._journal
         if good and (targets is None or not targets.any):
             # As nearly all calls do, it went well at the first attempt: no record is made, only its bytes.
             try:
@@ -128,8 +132,8 @@ class Settlement:
             except (ValueError, TypeError, OverflowError):
                 pass  # Lone surrogates or the like: the journal knows what to do with a record.
             else:
-                self._traces.keep(packed)
-                return self._journal is None or self._journal.keep(packed, nano_usd=nano_usd)
+                self._keep_trace(packed)
+                return journal is None or journal.keep(packed, nano_usd=nano_usd)
         record = unpacked(kind.record, own)
         # What copies of one record would share: it is written to, call by call.
         record.target_windows = {}
@@ -143,13 +147,13 @@ class Settlement:
         if targets is not None and targets.any:
             targets.charge(record, deployment)
         self._traces.add(record)
-        return self._journal is None or self._journal.append(record)
+        return journal is None or journal.append(record)
 
     def _own(self, call: Call, principal: Principal, held: Reservation | None) -> Own:
         """What is the call's own of its record. `held`: what it had reserved of budgets."""
-        client, price, attempts = call.client, call.cost, call.attempts
-        started_s, began_s = call.started_s, call.steady_s
-        took_s = self._clock.steady_s() - began_s
+        client, price, attempts, plan, steady_s = call.client, call.cost, call.attempts, call.plan, self._steady_s
+        started_s, began_s, tags, of_key = call.started_s, call.steady_s, call.tags, principal.tags
+        took_s = steady_s() - began_s
         if attempts and not (last := attempts[-1]).duration_ms:
             # It goes on until its last bytes are out, and they wait for this record.
             last.duration_ms = took_s * 1000 - last.started_ms
@@ -161,7 +165,7 @@ class Settlement:
             "" if agent is None else agent[:_AGENT_CHARS].decode("latin-1"),
             client.client[0],
             call.end_user,
-            tags_of(principal.tags, call.tags),
+            tags_of(of_key, tags) if of_key else tags,
             call.session_id,
             call.trace_id,
             call.parent_span_id,
@@ -169,7 +173,7 @@ class Settlement:
             call.upstream_id,
             call.stream,
             attempts,
-            [] if call.plan is None else call.plan.decisions,
+            [] if plan is None else plan.decisions,
             call.finish,
             call.usage,
             call.usage_source,
@@ -186,12 +190,8 @@ class Settlement:
             "" if held is None else self._lease_holder,
         )
 
-    def _kind(self, call: Call, principal: Principal, deployment: Deployment | None) -> "_Kind":
+    def _kind(self, key: "_Key", call: Call, principal: Principal, deployment: Deployment | None) -> "_Kind":
         """What the records of all calls of one caller at one deployment share."""
-        key = (id(principal), id(deployment), call.route, call.model_asked, call.operation)
-        known = self._kinds.get(key)
-        if known is not None:
-            return known
         record = CallRecord(
             call_id="",
             started_s=0.0,
@@ -226,6 +226,9 @@ class Settlement:
         # The two stay alive with it, so that no others can come by their identities.
         kind = self._kinds[key] = _Kind(record, principal, deployment)
         return kind
+
+
+_Key = tuple[int, int, str, str, str]
 
 
 class _Kind:

@@ -11,7 +11,6 @@ would have told, recorded and charged.
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from wayport.access.authenticate import Authenticator
@@ -35,11 +34,9 @@ from wayport.upstream.answer import Answer
 from wayport.upstream.connection import FOREVER
 from wayport.upstream.faults import TransportFault
 from wayport.upstream.headers import passed_on
-from wayport.upstream.pool import Pool
 from wayport.upstream.transport import Transport
 from wayport.wire import patch
 
-_NOTHING: Final[Sequence[str]] = ()
 _STREAMS: Final = {b"true": True, b"false": False, b"null": False}
 
 
@@ -80,10 +77,12 @@ class Straight:
         self._health = routing.health
         self._admit = admit
         self._attempt = attempt
-        self._settle = settle
-        self._transport = transport
+        self._settle = settle.__call__
+        self._learned = attempt.lessons.learned
+        self._pool_of = transport.pool_of
         self._load = load
-        self._clock = clock
+        self._now_s = clock.now_s
+        self._steady_s = clock.steady_s
         self._new_id = new_id
         self._loop = asyncio.get_running_loop()
 
@@ -94,12 +93,16 @@ class Straight:
     # ----------------------------------------------------------------------------------------------------- the way there
     def begin(self, client: Taken) -> bool:
         """Takes the call and answers it. False: it is for the long way, and nothing has happened."""
-        clock = self._clock
-        began_s, began_steady_s = clock.now_s(), clock.steady_s()
-        caller = self._lanes.caller(client)
+        # What is an attribute and called goes by a local name first, here as below: the interpreter is quicker at that.
+        now_s, steady_s, known, new_id = self._now_s, self._steady_s, self._known, self._new_id
+        began_s, began_steady_s = now_s(), steady_s()
+        head = client.known
+        caller = None if head is None else head.caller
         if caller is None:
-            return False
-        principal = self._known(caller.name)
+            caller = self._lanes.caller(client)
+            if caller is None:
+                return False
+        principal = known(caller.name)
         if principal is None or not self._health.quiet:
             return False
         body = client.body
@@ -108,7 +111,9 @@ class Straight:
             model = bytes(fields["model"])
         except (ValueError, RecursionError, KeyError):
             return False
-        way = self._lanes.way(client, caller, principal, model)
+        way = caller.ways.get(model)
+        if way is None or way.principal is not principal or way.table is not self._pipeline.table:
+            way = self._lanes.way(client, caller, principal, model)
         ground = way.ground
         if ground is None or not ground.fan.of_interest.isdisjoint(fields):
             return False
@@ -123,7 +128,7 @@ class Straight:
         call = Call(
             client,
             caller.dialect,
-            self._new_id(),
+            new_id(),
             "chat",
             caller.path,
             began_s,
@@ -154,16 +159,10 @@ class Straight:
             self._by_task(call, client, ground, step)
         return True
 
-    def _free(self, lane: Lane) -> Pool | None:
-        """Where a connection waits, if it may be gone at this moment."""
-        if self._attempt.lessons.taught(lane.deployment) is not lane.deployment:
-            return None
-        return self._transport.ready(lane.target.origin)
-
     def _first(self, call: Call, ground: Ground) -> Step | None:
         """What the call's plan begins with. None: nothing was chosen."""
         try:
-            return self._pipeline.plan(call, ground.found, ground.table).first(self._clock.steady_s())
+            return self._pipeline.plan(call, ground.found, ground.table).first(self._steady_s())
         except WayportError:
             # The long way refuses it, or waits.
             call.plan = None
@@ -181,17 +180,17 @@ class Straight:
 
     def _go(self, call: Call, client: Taken, ground: Ground, way: Way, lane: Lane) -> bool:
         """Sends it. False: nothing was sent."""
-        pool = self._free(lane)
-        timeouts = lane.streamed if call.stream else lane.whole
-        if pool is None or timeouts is None:
+        pool_of, steady_s = self._pool_of, self._steady_s
+        deployment, target, stream, head = lane.deployment, lane.target, call.stream, way.head
+        timeouts = lane.streamed if stream else lane.whole
+        pool = pool_of(target.origin)
+        if pool is None or not pool.idle or timeouts is None or deployment.id in self._learned:
             return False
-        fields, deployment = call.fields, lane.deployment
-        head, prepared = way.head, None
-        dropped = _NOTHING
-        if lane.passthrough is not None:
+        passthrough, prepared = lane.passthrough, None
+        if passthrough is not None:
             try:
-                sent, dropped = lane.passthrough.patch_request(
-                    fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=call.stream
+                sent, dropped = passthrough.patch_request(
+                    call.fields, model=deployment.upstream_model, profile=deployment.profile, want_usage=stream
                 )
             except (WayportError, ValueError, RecursionError):
                 return False
@@ -205,7 +204,7 @@ class Straight:
         call.attempts = [record]
         call.deployment = deployment
         call.timeouts = timeouts
-        if lane.passthrough is None:
+        if passthrough is None:
             prepared = self._translated(call, lane)
             if prepared is None:
                 return False
@@ -215,12 +214,12 @@ class Straight:
         if way.trace is not None:
             head += way.trace.lines(call)
         if pool.relay is not None:
-            head = pool.relay.absolute(head, lane.target.origin)
+            head = pool.relay.absolute(head, target.origin)
         standing = ground.standing
         if standing is not None and not self._admit.at_once(call, standing):
             return False
         # From here on it is ours.
-        call.asked_s = now_s = self._clock.steady_s()
+        call.asked_s = now_s = steady_s()
         record.started_ms = (now_s - call.steady_s) * 1000
         self._load.calls += 1
         lane.candidate.live.begin(now_s, again=False)
@@ -261,9 +260,15 @@ class Straight:
     # ------------------------------------------------------------------------------------------------------ the way back
     def answered(self, straight: "StraightCall") -> None:
         """The upstream's answer is whole: the client's."""
-        call, ground, lane = straight.call, straight.ground, straight.lane
+        call, ground, lane, steady_s, settle = (
+            straight.call,
+            straight.ground,
+            straight.lane,
+            self._steady_s,
+            self._settle,
+        )
         body = straight.whole()
-        now_s = self._clock.steady_s()
+        now_s = steady_s()
         passthrough, stated = lane.passthrough, None
         try:
             if passthrough is not None:
@@ -271,10 +276,10 @@ class Straight:
                 usage = stated.usage
             else:
                 data = self._attempt.tell(call, straight.coming_back(), body)
-                usage = call.usage
+                usage = None if is_events(body) else call.usage
         except (ValueError, RecursionError, WayportError):
             usage = None
-        if usage is None or is_events(body):
+        if usage is None:
             # An error under a good status, or something else that has to be looked at.
             straight.put_back(body)
             self.go_on(straight, None)
@@ -288,7 +293,7 @@ class Straight:
             call.usage = usage
             call.usage_source = "reported"
         call.attempts[0].status = 200
-        self._settle(call)
+        settle(call)
         call.client.respond(200, head_lines(call, JSON, passed_on(straight.headers, compat=ground.compat)), data)
         live.answered(
             now_s,
@@ -350,7 +355,7 @@ class Straight:
     def _leave(self, straight: "StraightCall") -> None:
         """The attempt came to no end that says anything of the deployment."""
         call, lane = straight.call, straight.lane
-        call.upstream_wait_s = self._clock.steady_s() - call.asked_s
+        call.upstream_wait_s = self._steady_s() - call.asked_s
         record = call.attempts[0]
         record.status = straight.status
         record.duration_ms = call.upstream_wait_s * 1000
@@ -388,13 +393,13 @@ class StraightCall(Answer, kw_only=True, eq=False):
         return self.prepared or Prepared(body=b"", upstream=self.lane.upstream, operation=self.lane.operation)
 
     def headed(self) -> None:
-        super().headed()
+        Answer.headed(self)
         if self.status != 200 or self.call.stream or is_stream(self):
             self.waits()
             self.way.go_on(self, None)
 
     def end(self, error: Exception | None) -> None:
-        super().end(error)
+        Answer.end(self, error)
         if self.handed_over or self.over:
             return
         self.over = True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from wayport.wire.chunks import framed
+from wayport.wire.lengths import HEAD_END
 
 if TYPE_CHECKING:
     from wayport.pipeline.bodies import Kept
@@ -46,12 +47,12 @@ class Exchange(Struct, eq=False):
     header: Callable[[bytes], bytes | None]
     """the dictionary's own method: a call asks for a dozen headers"""
     client: tuple[str, int]
-    keep_alive: bool = True
-    chunked: bool = True
-    """whether the client understands chunked answers (HTTP/1.1)"""
     known: "Head | None" = None
     """its head, if it has come before and will come again"""
     body: bytes = b""
+    keep_alive: bool = True
+    chunked: bool = True
+    """whether the client understands chunked answers (HTTP/1.1)"""
     extra_head: bytes = b""
     """header lines added to whatever answer is given (CORS)"""
     started: bool = False
@@ -82,9 +83,10 @@ class Exchange(Struct, eq=False):
     def _head(self, status: int, head: bytes) -> list[bytes]:
         self.started = True
         protocol = self.protocol
-        if protocol.state.draining:
+        state = protocol.state
+        if state.draining:
             self.keep_alive = False
-        parts = [STATUS_LINES[status], protocol.state.date_line, head]
+        parts = [STATUS_LINES[status], state.date_line, head]
         if self.extra_head:
             parts.append(self.extra_head)
         if not self.keep_alive:
@@ -96,11 +98,11 @@ class Exchange(Struct, eq=False):
         if self.gone or self.responded:
             return
         parts = self._head(status, head)
-        if self.method == b"HEAD":
-            parts.append(b"content-length: %d\r\n\r\n" % len(body))
-        else:
-            parts.append(b"content-length: %d\r\n\r\n%b" % (len(body), body))
-            self.bytes_out = len(body)
+        size = len(body)
+        parts.append(HEAD_END[size])
+        if self.method != b"HEAD":
+            parts.append(body)
+            self.bytes_out = size
         if self.kept is not None:
             self.kept.add(body)
         self.responded = True

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _HEADS = 512
 _HEAD_BYTES = 4096
 _LENGTH = re.compile(rb"\r\ncontent-length: ?(\d{1,12})\r\n", re.IGNORECASE)
-_DIGITS = 12
+DIGITS = 12
+"""of a length, at most"""
 _END = b"\r\n\r\n"
 _NOT_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
@@ -34,23 +35,13 @@ class Head(Struct, eq=False):
     """the others, with the blank line"""
     at: int
     """where the length stands"""
+    after_bytes: int
     caller: "Caller | None" = None
     """what the pipeline has worked out of the head alone"""
 
     def __repr__(self) -> str:
         # It holds a key.
         return f"<Head of {self.path}>"
-
-    def read(self, data: bytes) -> tuple[int, int] | None:
-        """Where the body begins, and its size, if `data` begins with this head."""
-        at = self.at
-        if data.startswith(self.before):
-            end = data.find(b"\r", at, at + _DIGITS + 1)
-            if end > at and data.startswith(self.after, end):
-                digits = data[at:end]
-                if digits.isdigit():
-                    return end + len(self.after), int(digits)
-        return None
 
 
 class Heads:
@@ -75,7 +66,7 @@ class Heads:
         if known is None:
             if len(self._known) >= _HEADS:
                 self._known.clear()
-            known = Head(method, path, target, query, _without_length(headers), before, after, len(before))
+            known = Head(method, path, target, query, _without_length(headers), before, after, len(before), len(after))
             self._known[before, after] = known
         elif (known.method, known.target) != (method, target) or known.headers != _without_length(headers):
             # These bytes were read otherwise than before: they are not the whole of what was parsed.

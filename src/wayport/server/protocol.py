@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from wayport.core.outbox import Outbox
 from wayport.server.exchange import STATUS_LINES, Exchange
-from wayport.server.heads import Head, Heads
+from wayport.server.heads import DIGITS, Head, Heads
+from wayport.wire.lengths import HEAD_END
 
 Handler = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 """answers at once, or tells how: None, once it has seen to it"""
@@ -25,6 +26,9 @@ RefuseEarly = Callable[[Exchange, int], bytes | None]
 
 _NOTHING, _HEAD, _BODY = range(3)
 """of a request: what the next bytes belong to"""
+
+_JUST_NOW = float("inf")
+"""when bytes came or left last: since the last sweep, which will say when that was"""
 
 _LEAVING_S = 10.0
 """after a refusal the rest of a request is read and thrown away for so long: a socket that is closed over unread bytes
@@ -228,25 +232,28 @@ class GatewayProtocol(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             return
-        self._data_at = self._now()
         part = self._part
         if part == _NOTHING and self._exchange is None:
             known = self._known
-            if known is not None and (found := known.read(data)) is not None and self._again(known, found, data):
+            if known is not None and data.startswith(known.before) and self._again(known, data):
                 return
-            if b"h2c" in data:
+            self._data_at = self._now()
+            if data.find(b"h2c") >= 0:
                 data = _without_h2c(data)
             self._opening = data if self._lessons < _LESSONS else None
             self._head_bytes += len(data)
         elif self._missing:
+            self._data_at = self._now()
             data = self._rest(data)
             if not data or self._parser is None:
                 return
             if self._part == _NOTHING:
                 self._head_bytes += len(data)
-        elif part != _BODY:
-            self._opening = None
-            self._head_bytes += len(data)
+        else:
+            self._data_at = self._now()
+            if part != _BODY:
+                self._opening = None
+                self._head_bytes += len(data)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -259,37 +266,37 @@ class GatewayProtocol(asyncio.Protocol):
         if self._part == _HEAD and self._head_bytes > self._limits.head_bytes:
             self._refuse_now(431, None)
 
-    def _again(self, known: Head, found: tuple[int, int], data: bytes) -> bool:
-        """A request with the head of the one before. False: the parser has to look at it, and nothing has happened."""
-        start, size = found
-        came = len(data) - start
-        limits, load = self._limits, self.load
+    def _again(self, known: Head, data: bytes) -> bool:
+        """A request that begins as the one before. False: the parser has to look at it, and nothing has happened."""
+        at = known.at
+        end = data.find(b"\r", at, at + DIGITS + 1)
+        if end <= at or not data.startswith(known.after, end):
+            return False
+        digits = data[at:end]
+        if not digits.isdigit():
+            return False
+        body, size = data[end + known.after_bytes :], int(digits)
+        came, limits, load = len(body), self._limits, self.load
         if came > size or size > limits.body_bytes or load.body_bytes + size > limits.total_body_bytes:
             return False
         self._lessons = 0
         self._opening = None
+        headers = known.headers
         exchange = Exchange(
-            self,
-            known.method,
-            known.path,
-            known.target,
-            known.query,
-            known.headers,
-            known.headers.get,
-            self.client,
-            known=known,
+            self, known.method, known.path, known.target, known.query, headers, headers.get, self.client, known, body
         )
         if came == size:
             load.body_bytes += size
-            exchange.body = data[start:]
             self._begin(exchange)
         else:
+            exchange.body = b""
             self._part = _BODY
             self._incoming = exchange
+            self._data_at = self._now()
             self._begin_body()
             self._missing = size - came
             if came:
-                self.on_body(data[start:])
+                self.on_body(body)
         return True
 
     def _rest(self, data: bytes) -> bytes:
@@ -456,7 +463,7 @@ class GatewayProtocol(asyncio.Protocol):
                 self._transport.resume_reading()
             self._begin(following)
         else:
-            self._data_at = self._now()
+            self._data_at = _JUST_NOW
             if self._expect_continue and self._incoming is not None:
                 self._expect_continue = False
                 self.write(_CONTINUE)
@@ -475,9 +482,7 @@ class GatewayProtocol(asyncio.Protocol):
         refused = exchange or _headless(self)
         body = self._refuse(refused, status) or b""
         head = b"content-type: application/json\r\n" + (b"retry-after: 1\r\n" if status == 503 else b"")
-        self.write(
-            b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (STATUS_LINES[status], head, len(body), body)
-        )
+        self.write(b"".join((STATUS_LINES[status], head, b"connection: close\r\n", HEAD_END[len(body)], body)))
         if self not in self.load.connections:
             self._close()
             return
@@ -501,6 +506,9 @@ class GatewayProtocol(asyncio.Protocol):
         if self._stalls(now):
             self._transport.abort()
             return
+        if self._data_at == _JUST_NOW:
+            # A clock read for every answer would be dearer, and a connection may be kept for a second too long.
+            self._data_at = now
         waited = now - self._data_at
         if self._leaving:
             if waited > _LEAVING_S:

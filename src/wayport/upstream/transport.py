@@ -44,7 +44,8 @@ class Transport:
         self.resolver = Resolver(clock)
         self._dialer = Dialer(resolver=self.resolver, contexts=Contexts())
         self._pools = Pools(limits or PoolLimits(), dial=self._dialer.dial, clock=clock)
-        self._pool_of = self._pools.get
+        self.pool_of = self._pools.get
+        """the connections to an origin; None: there has never been one"""
         self._ticking: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
@@ -91,7 +92,7 @@ class Transport:
         total_until = FOREVER if total_s is None else began_s + total_s
         sent = first_sent_s is not None
         while True:
-            pool = self._pool_of(origin) or self._new_pool(origin)
+            pool = self.pool_of(origin) or self._new_pool(origin)
             idle = pool.idle
             if idle and not sent:
                 connection = idle.pop()
@@ -121,11 +122,6 @@ class Transport:
             except asyncio.CancelledError:
                 answer.abort()
                 raise
-
-    def ready(self, origin: Origin) -> Pool | None:
-        """Where a connection lies idle; None: one would have to be opened, or waited for."""
-        pool = self._pool_of(origin)
-        return pool if pool is not None and pool.idle else None
 
     def _new_pool(self, origin: Origin) -> Pool:
         try:
