@@ -53,7 +53,6 @@ class _Plan:
 class _Client:
     body = b'{"model":"m","max_tokens":400,"messages":[{"role":"user","content":"' + b"x" * 900 + b'"}]}'
     client = ("127.0.0.1", 1)
-    bytes_out = 0
 
     def header(self, name: bytes) -> bytes | None:
         return b"Bearer " + KEY.encode() if name == b"authorization" else None

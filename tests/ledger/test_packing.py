@@ -33,7 +33,7 @@ _MORE: list[dict[str, Any]] = [
         "routing": [Decision(model="m", chosen="d")], "finish": "stop", "usage": Usage(input_tokens=3),
         "usage_source": "reported", "cost_nano_usd": 1 << 40, "cost_parts": {"input": 1 << 40}, "service_tier": "flex",
         "first_token_ms": 1.25, "overhead_ms": 0.5, "dropped_params": ["top_k"], "request_bytes": 100,
-        "response_bytes": 5_000_000_000, "reserved_nano_usd": 7, "budget_windows": ("key:k|usd/30d@0",),
+        "reserved_nano_usd": 7, "budget_windows": ("key:k|usd/30d@0",),
         "lease_holder": "w",
     },
 ]  # fmt: skip

@@ -41,7 +41,6 @@ class Client:
     query = b""
     path = "/v1/chat/completions"
     gone = started = paused = False
-    bytes_out = 0
     client = ("127.0.0.1", 1)
     headers: ClassVar[dict[bytes, bytes]] = {}
     on_pause: Callable[[], None] | None = None

@@ -181,7 +181,8 @@ class Rig:
         self.connection.begin(self.answer, b"POST / HTTP/1.1\r\n", b"{}")
         outbox.flush()
         self.connection.data_received(_HEAD)
-        self.settled: list[int] = []
+        self.settled: list[bytes] = []
+        """what the client had been told by then, each time"""
         self.relay = PassthroughRelay(
             self.call,
             self.answer,
@@ -189,11 +190,14 @@ class Rig:
             model="shown" if renames else None,
             keep_usage=keep_usage,
             head=lambda _: b"",
-            settle=lambda _: self.settled.append(client.bytes_out),
+            settle=lambda _: self.settled.append(self._written()),
             now=lambda: 2.0,
             hold_max_s=60.0,
         )
         self.ended = self.answer.pump(self.relay.on_bytes, self.relay.on_chunk)
+
+    def _written(self) -> bytes:
+        return _content(self.client_wire.sent + b"".join(data for _, data in self.state.outbox.waiting))
 
     def hear(self, *turns: Sequence[bytes]) -> None:
         """What comes in so many turns of the loop."""
@@ -222,8 +226,7 @@ class Rig:
         self.state.outbox.flush()
         call = self.call
         facts = (
-            call.usage_source, call.finish, call.upstream_id, call.service_tier, call.content_bytes, call.client.bytes_out,
-            len(self.settled), call.first_content_s,
+            call.usage_source, call.finish, call.upstream_id, call.service_tier, call.content_bytes, len(self.settled), call.first_content_s,
         )  # fmt: skip
         return Told(_content(self.client_wire.sent), fault or self.relay.fault, call.usage, facts)
 
@@ -332,7 +335,7 @@ async def test_an_event_that_says_something_goes_on_in_the_chunk_in_which_it_cam
     assert told.answer == OPENING + word * 3 + _chat({}, "stop") + DONE
     # By the smallest event: three tokens at least.
     assert told.usage is not None
-    assert it.settled == [len(OPENING + word * 3 + _chat({}, "stop"))]
+    assert it.settled == [OPENING + word * 3 + _chat({}, "stop")]
     assert it.call.content_bytes == 3 * len(word)
 
 

@@ -75,7 +75,7 @@ def test_a_call_whose_end_could_not_be_kept_stays_among_those_under_way(*, kept:
     """It costs what was reserved when the process ends, and not nothing."""
     places = _Places()
     settle = Settlement(journal=_Keeps([]) if kept else _Full(), traces=Traces(), clock=ManualClock(), under_way=places)
-    client: Any = SimpleNamespace(body=b"{}", client=("127.0.0.1", 1), bytes_out=0, header=lambda _: None)
+    client: Any = SimpleNamespace(body=b"{}", client=("127.0.0.1", 1), header=lambda _: None)
     call = began(client, DIALECTS["openai_chat"], call_id="c", operation="chat", route="/", started_s=0.0, steady_s=0.0)
     call.principal = Principal(kind="master")
     call.open_slot = places.open(b"")

@@ -22,7 +22,7 @@ async def test_a_stream_that_outlasts_the_grace_ends_with_an_error_event() -> No
     async with Upstream([sse(*STREAM[:2], reached.set, never)]) as upstream, gateway(openai_at(upstream)) as wayport:
         asking = asyncio.ensure_future(wayport.ask({**ASK, "stream": True}))
         await reached.wait()
-        while not any(c.exchange is not None and c.exchange.bytes_out for c in wayport.worker.load.connections):
+        while not any(c.exchange is not None and c.exchange.started for c in wayport.worker.load.connections):
             await asyncio.sleep(0)
         await stop(wayport)
         told = events((await asking).text)

@@ -132,7 +132,6 @@ class CallRecord(Struct, kw_only=True, omit_defaults=True, gc=False):
     """what Wayport added: duration less the time spent waiting for the upstream"""
     dropped_params: list[str] = field(default_factory=list)
     request_bytes: int = 0
-    response_bytes: int = 0
     bodies: CallBodies | None = None
     """a line behind the call's own, which says nothing else"""
     opened: bool = False

@@ -51,7 +51,6 @@ class Own(Struct, omit_defaults=True, gc=False):
     overhead_ms: float = 0.0
     dropped_params: list[str] = []
     request_bytes: int = 0
-    response_bytes: int = 0
     reserved_nano_usd: int = 0
     budget_windows: tuple[str, ...] = ()
     lease_holder: str = ""

@@ -35,7 +35,6 @@ class Client(Protocol):
     query: bytes
     path: str
     started: bool
-    bytes_out: int
     client: tuple[str, int]
     on_pause: Callable[[], None] | None
     on_resume: Callable[[], None] | None

@@ -95,6 +95,8 @@ class Fan(Struct, frozen=True, eq=False, gc=False):
     """each call chooses among several, or asks whether there is room"""
     of_interest: frozenset[str]
     """fields of requests that are not ordinary"""
+    of_note: frozenset[str]
+    """these, and those that say where a call comes from"""
     streams: bool
     """streams may be ordinary"""
     no_addresses: bool
@@ -289,6 +291,7 @@ class Lanes:
             lanes,
             only is None,
             of_interest,
+            of_interest | attribution.IN_BODY,
             streams=all(lane.streamed is not None for lane in lanes.values()),
             no_addresses=any(lane.no_addresses for lane in lanes.values()),
         )

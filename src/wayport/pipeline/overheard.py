@@ -20,7 +20,6 @@ class Overheard:
         self.query = b""
         self.path = path
         self.started = False
-        self.bytes_out = 0
         self.client = client
         self.on_pause: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
@@ -41,7 +40,6 @@ class Overheard:
 
     def respond(self, status: int, head: bytes, body: bytes) -> None:
         self.status, self.head, self.answer = status, head, body
-        self.bytes_out = len(body)
 
     def start(self, status: int, head: bytes) -> None:
         self.started = True

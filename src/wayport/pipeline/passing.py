@@ -119,7 +119,6 @@ class PassthroughRelay(StreamRelay):
             self._tail = [self._passed[self._passed.find(b"\n") + 1 : -2]]
             self._passed = b""
             self.call.content_bytes += self._passed_bytes
-            self.client.bytes_out += self._passed_bytes
             self._passed_bytes = 0
 
     def on_bytes(self, data: bytes) -> None:

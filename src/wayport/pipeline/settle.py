@@ -184,7 +184,6 @@ class Settlement:
             (took_s - call.upstream_wait_s) * 1000,
             call.dropped,
             call.request_bytes,
-            client.bytes_out,
             0 if held is None else held.nano_usd,
             () if held is None else held.account.windows,
             "" if held is None else self._lease_holder,

@@ -115,15 +115,19 @@ class Straight:
         if way is None or way.principal is not principal or way.table is not self._pipeline.table:
             way = self._lanes.way(client, caller, principal, model)
         ground = way.ground
-        if ground is None or not ground.fan.of_interest.isdisjoint(fields):
+        if ground is None:
             return False
-        stream = False
+        fan, attributed, stream = ground.fan, caller.attributed, False
+        if not fan.of_note.isdisjoint(fields):
+            if not fan.of_interest.isdisjoint(fields):
+                return False
+            attributed = True
         if "stream" in fields:
             stated = _STREAMS.get(bytes(fields["stream"]))
-            if stated is None or (stated and not ground.fan.streams):
+            if stated is None or (stated and not fan.streams):
                 return False
             stream = stated
-        if ground.fan.no_addresses and points_to_media(body):
+        if fan.no_addresses and points_to_media(body):
             return False
         call = Call(
             client,
@@ -141,7 +145,7 @@ class Straight:
             principal=principal,
             snapshot=ground.table.snapshot,
         )
-        if caller.attributed or not attribution.IN_BODY.isdisjoint(fields):
+        if attributed:
             attribution.attribute(call)
             asks = principal.asks
             if asks and (("end_user" in asks and call.end_user) or ("tag" in asks and call.tags)):
@@ -310,8 +314,6 @@ class Straight:
             call.plan = None
         straight.client.task = None
         self._load.calls -= 1
-        call.fields = {}
-        call.neutral = None
 
     def go_on(self, straight: "StraightCall", fault: TransportFault | None) -> None:
         """It is no ordinary call any more: the long way goes on with it."""

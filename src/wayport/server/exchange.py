@@ -56,9 +56,9 @@ class Exchange(Struct, eq=False):
     extra_head: bytes = b""
     """header lines added to whatever answer is given (CORS)"""
     started: bool = False
+    """its head has left before its body"""
     responded: bool = False
     gone: bool = False
-    bytes_out: int = 0
     task: "asyncio.Task[None] | StraightCall | None" = None
     """whose work it is; None: nobody's any more"""
     on_pause: Callable[[], None] | None = None
@@ -80,50 +80,45 @@ class Exchange(Struct, eq=False):
             self.protocol.load.body_bytes -= len(self.body)
             self.body = b""
 
-    def _head(self, status: int, head: bytes) -> list[bytes]:
-        self.started = True
-        protocol = self.protocol
-        state = protocol.state
-        if state.draining:
-            self.keep_alive = False
-        parts = [STATUS_LINES[status], state.date_line, head]
-        if self.extra_head:
-            parts.append(self.extra_head)
+    def _further(self, head: bytes) -> bytes:
+        """With the lines that are not the answer's own."""
         if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        return parts
+            return b"%b%bconnection: close\r\n" % (head, self.extra_head)
+        return head + self.extra_head
 
     def respond(self, status: int, head: bytes, body: bytes) -> None:
         """The whole answer in one write."""
         if self.gone or self.responded:
             return
-        parts = self._head(status, head)
-        size = len(body)
-        parts.append(HEAD_END[size])
-        if self.method != b"HEAD":
-            parts.append(body)
-            self.bytes_out = size
+        protocol = self.protocol
+        state = protocol.state
+        if state.draining:
+            self.keep_alive = False
+        if self.extra_head or not self.keep_alive:
+            head = self._further(head)
         if self.kept is not None:
             self.kept.add(body)
+        end = HEAD_END[len(body)]
         self.responded = True
-        protocol = self.protocol
-        protocol.write(b"".join(parts))
+        protocol.write(
+            b"".join((STATUS_LINES[status], state.date_line, head, end, b"" if self.method == b"HEAD" else body))
+        )
         protocol.exchange_done(self)
 
     def start(self, status: int, head: bytes) -> None:
         """Head of an answer whose length is not known."""
         if self.gone:
             return
-        if not self.chunked:
+        self.started = True
+        state = self.protocol.state
+        if state.draining or not self.chunked:
             self.keep_alive = False
-        parts = self._head(status, head)
-        parts.append(b"transfer-encoding: chunked\r\n\r\n" if self.chunked else b"\r\n")
-        self.protocol.write(b"".join(parts))
+        framing = b"transfer-encoding: chunked\r\n\r\n" if self.chunked else b"\r\n"
+        self.protocol.write(b"".join((STATUS_LINES[status], state.date_line, self._further(head), framing)))
 
     def write(self, data: bytes) -> None:
         if self.gone or not data:
             return
-        self.bytes_out += len(data)
         if self.kept is not None:
             self.kept.add(data)
         if self.chunked:
@@ -131,7 +126,7 @@ class Exchange(Struct, eq=False):
         self.protocol.write(data)
 
     def line(self) -> Callable[[bytes], None] | None:
-        """Takes one chunk of the answer at a time as it is, framed; whoever uses it tells `bytes_out` and minds `gone`. None:
+        """Takes one chunk of the answer at a time as it is, framed; whoever uses it minds `gone`. None:
         this answer goes out in no chunks, or is kept.
         """
         return self.protocol.write_singly if self.chunked and self.kept is None else None
@@ -141,7 +136,6 @@ class Exchange(Struct, eq=False):
         if self.gone or self.responded:
             return
         self.responded = True
-        self.bytes_out += len(data)
         if self.kept is not None:
             self.kept.add(data)
         if self.chunked:
