@@ -46,20 +46,24 @@ async def test_ordinary_calls_see_a_window_that_somebody_else_began() -> None:
             dialect=SimpleNamespace(name="openai_chat"), operation="chat", fields={}, request_bytes=10, end_user=None, tags=[]
         )  # fmt: skip
 
+        def admitted() -> bool:
+            call.steady_s = clock.steady_s()
+            return admit.at_once(call, standing)
+
         def lease() -> None:
             gauge = admission.gauges.get("key:k|requests/60")
             assert gauge is not None
             gauge.held = gauge.free = 100
             gauge.ends_s = clock.steady_s() + 60
 
-        assert not admit.at_once(call, standing)
+        assert not admitted()
         lease()
-        assert admit.at_once(call, standing)
+        assert admitted()
         clock.advance(61)
         # The first call of the next window is for an end user.
         admission.account(principal, "m", ("m",), (other,))
         lease()
-        assert admit.at_once(call, standing)
+        assert admitted()
 
     await _with(work)
 
@@ -75,7 +79,7 @@ async def test_calls_that_are_refused_keep_nothing_from_others() -> None:
         requests = account.requests[0]
         requests.held = requests.free = 100
         for _ in range(40):
-            short = admission.take(account, Amounts(5, 1, 1))
+            short = admission.take(account, Amounts(5, 1, 1), clock.steady_s())
             assert isinstance(short, Gauge)
             assert (short.kind, requests.free) in {("money", 100), ("money", 0), ("requests", 0)}
             admission.tick()
@@ -88,7 +92,7 @@ async def test_calls_that_are_refused_keep_nothing_from_others() -> None:
 
 async def test_what_was_taken_is_put_back_where_another_limit_has_too_little() -> None:
     def work(admission: Admission, clock: ManualClock, tasks: Tasks) -> None:
-        del clock, tasks
+        del tasks
         rates = (PER_MINUTE, Rate(of="tokens", at_most=1000, per_s=60), Rate(of="output_tokens", at_most=9, per_s=60))
         holder = Holder(
             scope="key", id="k", rates=rates, max_parallel=3, budgets=(Budget(max_nano_usd=1000, duration=None),)
@@ -99,11 +103,11 @@ async def test_what_was_taken_is_put_back_where_another_limit_has_too_little() -
             gauge.held = gauge.free = gauge.limit
         before = [(gauge.counter, gauge.free, gauge.busy) for gauge in account.gauges]
         for amounts in (Amounts(2000, 1, 1), Amounts(1, 1, 10), Amounts(1, 2000, 1)):
-            assert isinstance(admission.take(account, amounts), Gauge)
+            assert isinstance(admission.take(account, amounts, clock.steady_s()), Gauge)
             assert [(gauge.counter, gauge.free, gauge.busy) for gauge in account.gauges] == before
-        taken = admission.take(account, Amounts(1000, 100, 9))
+        taken = admission.take(account, Amounts(1000, 100, 9), clock.steady_s())
         assert isinstance(taken, Reservation)
-        admission.settle(taken, nano_usd=0, usage=None)
+        admission.settle(taken, 0, None, clock.steady_s())
         after = {gauge.counter: (gauge.free, gauge.busy) for gauge in account.gauges if gauge.kind != "requests"}
         assert after == {counter: (free, busy) for counter, free, busy in before if counter in after}
 

@@ -49,19 +49,14 @@ class Amounts(Struct, gc=False):
     input_tokens: int = 0
     output_tokens: int = 0
 
-    def tokens(self, gauge: Gauge) -> int:
-        if gauge.of == "tokens":
-            return self.input_tokens + self.output_tokens
-        return self.input_tokens if gauge.of == "input_tokens" else self.output_tokens
-
 
 class Reservation(Struct, eq=False):
     """What one call has taken."""
 
     account: Account
     nano_usd: int
-    tokens: list[int]
-    """of each of the account's gauges of tokens"""
+    tokens: list[tuple[Gauge, int]]
+    """how many of each of the account's gauges of tokens"""
 
     def join(self, other: "Reservation") -> None:
         """Settles that one, too. Where both hold money it is as much."""
@@ -81,6 +76,10 @@ class Reservation(Struct, eq=False):
         return True
 
 
+Manner = Literal["polite", "next", "modest"]
+"""polite: money is not taken before calls that wait for it already; next: this call's turn has come; modest: it is content
+with fewer tokens than it expects to use, too, as long as there are any"""
+
 Lower = Callable[[int], int | None]
 """makes the call cost at most so much, and returns how much that is; None: it cannot be made that small"""
 
@@ -92,7 +91,7 @@ class Admission:
         """whether there are limits that bind calls of everybody"""
         self._lender = lender
         self._clock = clock
-        self._steady_s = clock.steady_s
+        self.steady_s = clock.steady_s
         self._tasks = tasks
         self._rules = rules
 
@@ -107,37 +106,37 @@ class Admission:
         return self.gauges.account(principal, asked, names, others)
 
     # ------------------------------------------------------------------------------------------------------- taking
-    def take(
-        self, account: Account, amounts: Amounts, *, polite: bool = True, modest: bool = False
-    ) -> Reservation | Gauge:
-        """Takes of every gauge, or of none: then the first that has too little is returned.
-
-        `polite`: does not go before calls that wait already. `modest`: is content with fewer tokens than it expects to
-        use, as long as there are any.
-        """
-        now_s = self._steady_s()
+    def take(self, account: Account, amounts: Amounts, now_s: float, manner: Manner = "polite") -> Reservation | Gauge:
+        """Takes of every gauge, or of none: then the first that has too little is returned."""
         money = amounts.nano_usd
-        tokens: list[int] = []
+        tokens: list[tuple[Gauge, int]] = []
         # In the order of `account.gauges`, by which `_put_back` knows which of them have given.
         for gauge in account.requests:
-            if gauge.free < 1 or now_s >= gauge.ends_s:
+            if (free := gauge.free) < 1 or now_s >= gauge.ends_s:
                 return _put_back(account, gauge, money, tokens)
-            gauge.free -= 1
+            gauge.free = free - 1
         for gauge in account.slots:
             if gauge.free < 1:
                 return _put_back(account, gauge, money, tokens)
             gauge.free -= 1
             gauge.busy += 1
         for gauge in account.tokens:
-            amount, free = amounts.tokens(gauge), gauge.free
-            if free < 1 or now_s >= gauge.ends_s or not (modest or free >= amount):
+            free = gauge.free
+            amount = amounts.input_tokens * gauge.of_input + amounts.output_tokens * gauge.of_output
+            if free < amount and manner == "modest":
+                # The last of a window is given to whoever comes; what it uses beyond that is debt.
+                amount = free
+            if free < 1 or free < amount or now_s >= gauge.ends_s:
                 return _put_back(account, gauge, money, tokens)
-            # The last of a window is given to whoever comes; what it uses beyond that is debt.
-            amount = min(amount, free)
             gauge.free = free - amount
-            tokens.append(amount)
+            tokens.append((gauge, amount))
         for gauge in account.money:
-            if (free := gauge.free) < money or free < 1 or now_s >= gauge.ends_s or (polite and gauge.waiters):
+            if (
+                (free := gauge.free) < money
+                or free < 1
+                or now_s >= gauge.ends_s
+                or (gauge.waiters and manner == "polite")
+            ):
                 return _put_back(account, gauge, money, tokens)
             gauge.free = free - money
             gauge.busy += money
@@ -160,30 +159,32 @@ class Admission:
 
         `beyond`: what the call has taken of already, and takes no more of.
         """
-        deadline_s = self._steady_s() + self._rules.budget_wait_s
-        polite, modest = True, False
+        deadline_s = self.steady_s() + self._rules.budget_wait_s
+        manner: Manner = "polite"
         while True:
             account = self.gauges.account(principal, asked, names, others)
             if beyond is not None:
                 account = account.beyond(beyond)
-            short = self.take(account, amounts, polite=polite, modest=modest)
+            now_s = self.steady_s()
+            short = self.take(account, amounts, now_s, manner)
             if isinstance(short, Reservation):
                 for gauge in account.money:
                     if gauge.waiters and gauge.free > 0:
                         gauge.wake()
                 return short
-            if self._steady_s() >= short.ends_s:
+            if now_s >= short.ends_s:
                 self.gauges.renew(account, asked, names)
                 continue
-            if polite and short.waiters:
-                polite = False
-                await self._until_freed(short, deadline_s)
-                continue
-            polite = False
+            if manner == "polite":
+                manner = "next"
+                if short.waiters:
+                    await self._until_freed(short, deadline_s)
+                    continue
             need = max(1, amounts.nano_usd) if short.kind == "money" else 1
             grant = await self._lease(short, need, amounts)
             # One claim asks for all that it expects; then whatever is there must do.
-            modest = modest or (short.kind == "tokens" and grant is not None)
+            if short.kind == "tokens" and grant is not None:
+                manner = "modest"
             # What was granted may be taken already by calls that waited longer: then there is more to be asked for.
             if grant is not None and not grant.granted and short.free < need:
                 await self._refused(short, grant, amounts, lower, deadline_s)
@@ -193,13 +194,13 @@ class Admission:
         rules = self._rules
         if grant.unavailable is not None:
             when = rules.budgets_when_away if gauge.kind == "money" else rules.rates_when_away
-            if when == "closed" and self._steady_s() < deadline_s:
+            if when == "closed" and self.steady_s() < deadline_s:
                 # Whoever keeps count may be starting.
                 await self._until_freed(gauge, deadline_s, at_most_s=2 * _POLL_S)
                 return
             self._away(gauge, grant.unavailable, amounts)
             return
-        now_s = self._steady_s()
+        now_s = self.steady_s()
         if gauge.kind != "money":
             gauge.empty_until_s = min(now_s + _EMPTY_S, gauge.ends_s) if gauge.kind != "slots" else 0.0
             raise refusals.rate_limited(rules.compat, gauge, self._clock)
@@ -223,7 +224,7 @@ class Admission:
     async def _until_freed(self, gauge: Gauge, deadline_s: float, *, at_most_s: float = 5 * _POLL_S) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         gauge.waiters.append(waiter)
-        timeout_s = max(0.001, min(at_most_s, deadline_s - self._steady_s()))
+        timeout_s = max(0.001, min(at_most_s, deadline_s - self.steady_s()))
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter
@@ -258,13 +259,14 @@ class Admission:
             # Unlike a shield this leaves no exception unheard.
             await asyncio.wait([gauge.claiming])
             return None
-        if self._steady_s() < gauge.empty_until_s and gauge.busy == 0:
+        if self.steady_s() < gauge.empty_until_s and gauge.busy == 0:
             return Grant(counter=gauge.counter, left=0, settled=gauge.settled)
         gauge.settle_debt()
-        each = max(1, amounts.tokens(gauge) if gauge.kind == "tokens" else need)
+        tokens = amounts.input_tokens * gauge.of_input + amounts.output_tokens * gauge.of_output
+        each = max(1, tokens if gauge.kind == "tokens" else need)
         want = max(each * (gauge.pending + 1), gauge.limit * _SLICE_PERCENT // 100)
         gauge.pending = 0
-        if self._steady_s() < gauge.away_until_s:
+        if self.steady_s() < gauge.away_until_s:
             return Grant(counter=gauge.counter, unavailable="nobody answers who keeps count")
         # A task of its own: what is granted must reach the gauge whatever becomes of this call.
         gauge.claiming = self._tasks.start(self._claim(gauge, max(1, need - gauge.free), want), name="lease")
@@ -276,11 +278,11 @@ class Admission:
         except Unavailable as error:
             # Whether it was granted nobody knows: what we state next is all we have.
             gauge.seen = -1
-            gauge.away_until_s = self._steady_s() + _AWAY_S
+            gauge.away_until_s = self.steady_s() + _AWAY_S
             return Grant(counter=gauge.counter, unavailable=error.message)
         else:
             if grant.unavailable is None:
-                gauge.granted(grant, self._steady_s())
+                gauge.granted(grant, self.steady_s())
             return grant
         finally:
             gauge.claiming = None
@@ -293,7 +295,7 @@ class Admission:
 
     def register(self) -> None:
         """To a lender that knows nothing of us (any more): what we have of everything."""
-        now_s = self._steady_s()
+        now_s = self.steady_s()
         for gauge in self.gauges.all():
             gauge.seen = -1
             ended = now_s >= gauge.ends_s
@@ -337,17 +339,16 @@ class Admission:
         reservation.nano_usd = 0
         reservation.account = account.without_money()
 
-    def settle(self, reservation: Reservation, *, nano_usd: int, usage: Usage | None) -> None:
+    def settle(self, reservation: Reservation, nano_usd: int, usage: Usage | None, now_s: float) -> None:
         """Gives back what the call did not use. Contains no await."""
         account = reservation.account
         for gauge in account.slots:
             gauge.free += 1
             gauge.busy -= 1
-        if account.tokens:
-            now_s = self._steady_s()
-            actual = Amounts() if usage is None else Amounts(0, usage.input_tokens, usage.output_tokens)
-            for gauge, taken in zip(account.tokens, reservation.tokens, strict=True):
-                used = actual.tokens(gauge)
+        if reservation.tokens:
+            inputs, outputs = (0, 0) if usage is None else (usage.input_tokens, usage.output_tokens)
+            for gauge, taken in reservation.tokens:
+                used = inputs * gauge.of_input + outputs * gauge.of_output
                 if now_s < gauge.ends_s:
                     gauge.free += taken - used
                     gauge.touched = BUSY_TICKS
@@ -363,14 +364,14 @@ class Admission:
                 gauge.wake()
 
 
-def _put_back(account: Account, short: Gauge, nano_usd: int, tokens: list[int]) -> Gauge:
+def _put_back(account: Account, short: Gauge, nano_usd: int, tokens: list[tuple[Gauge, int]]) -> Gauge:
     """Undoes what was taken of the gauges before `short`, and returns that one."""
     for gauge in account.gauges:
         if gauge is short:
             break
         match gauge.kind:
             case "tokens":
-                gauge.free += tokens.pop(0)
+                gauge.free += tokens.pop(0)[1]
             case "money":
                 gauge.free += nano_usd
                 gauge.busy -= nano_usd

@@ -8,7 +8,9 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Iterable
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 from wayport.access.budgets import counter_of, limit_at, window_at
 from wayport.access.principal import Holder, Principal, RateOf, Scope
@@ -36,11 +38,20 @@ class Gauge:
 
     __slots__ = (
         "away_until_s", "busy", "claiming", "counter", "empty_until_s", "ends_s", "free", "held", "kind", "left", "limit", "lowered", "name", "of",
-        "pending", "per_s", "period", "scope", "seen", "settled", "since_s", "touched", "waiters", "window",
+        "of_input", "of_output", "pending", "per_s", "period", "scope", "seen", "settled", "since_s", "touched", "waiters", "window",
     )  # fmt: skip
 
     def __init__(
-        self, counter: str, kind: Kind, limit: int, *, scope: Scope, name: str, per_s: int = 0, window: int = 0
+        self,
+        counter: str,
+        kind: Kind,
+        limit: int,
+        *,
+        scope: Scope,
+        name: str,
+        of: RateOf = "requests",
+        per_s: int = 0,
+        window: int = 0,
     ) -> None:
         self.counter = counter
         self.kind: Kind = kind
@@ -50,7 +61,10 @@ class Gauge:
         self.per_s = per_s
         self.period = ""
         """of a budget, as it is written"""
-        self.of: RateOf = "requests"
+        self.of: RateOf = of
+        self.of_input = 1 if of in {"tokens", "input_tokens"} else 0
+        """what a token of input counts here"""
+        self.of_output = 1 if of in {"tokens", "output_tokens"} else 0
         self.window = window
         self.ends_s = inf
         self.held = 0
@@ -130,7 +144,7 @@ class Gauge:
                 return
 
 
-class Account(NamedTuple):
+class Account(Struct, frozen=True, eq=False):
     """All gauges that bind the calls of one principal to one model."""
 
     principal: Principal
@@ -146,6 +160,8 @@ class Account(NamedTuple):
     """the budgets' windows, as the record names them"""
     until_s: float
     """steady: then a window or a temporary increase ends"""
+    openings: dict[tuple[str, bool], bytes] = {}
+    """what the opening records of its calls have in common, by their route and whether they stream; kept by the pipeline"""
 
     def beyond(self, taken: "Account") -> "Account":
         """What binds here and was not asked for there."""
@@ -230,7 +246,7 @@ class Gauges:
             known is not None
             and known.principal is principal
             and known.others == others
-            and self.holds(known, self.turn)
+            and self.holds(known, self.turn, self._clock.steady_s())
         ):
             return known
         made = self._account(principal, {asked, *names}, others)
@@ -239,9 +255,9 @@ class Gauges:
         self._accounts[key] = made
         return made
 
-    def holds(self, account: Account, turn: int) -> bool:
+    def holds(self, account: Account, turn: int, now_s: float) -> bool:
         """Whether an account that was found in this turn is still what binds."""
-        return turn == self.turn and self._clock.steady_s() < account.until_s
+        return turn == self.turn and now_s < account.until_s
 
     def renew(self, account: Account, asked: str, names: tuple[str, ...]) -> None:
         """Windows of the account have ended: the next look makes new ones."""
@@ -284,9 +300,7 @@ class Gauges:
             if rate.model is None or rate.model in names:
                 counter = f"{whose}|{rate.of}/{rate.per_s}" + (f"|{rate.model}" if rate.model else "")
                 kind: Kind = "requests" if rate.of == "requests" else "tokens"
-                gauge = self._gauge(counter, kind, rate.at_most, holder.scope, shown, per_s=rate.per_s)
-                gauge.of = rate.of
-                yield gauge
+                yield self._gauge(counter, kind, rate.at_most, holder.scope, shown, of=rate.of, per_s=rate.per_s)
         for model, most in ((None, holder.max_parallel), *holder.parallel_of_model.items()):
             if most is not None and (model is None or model in names):
                 counter = f"{whose}|slots" + (f"|{model}" if model else "")
@@ -303,7 +317,16 @@ class Gauges:
             yield gauge
 
     def _gauge(
-        self, counter: str, kind: Kind, limit: int, scope: Scope, name: str, *, per_s: int = 0, window: int = 0
+        self,
+        counter: str,
+        kind: Kind,
+        limit: int,
+        scope: Scope,
+        name: str,
+        *,
+        of: RateOf = "requests",
+        per_s: int = 0,
+        window: int = 0,
     ) -> Gauge:
         gauge = self._gauges.get(counter)
         ended = gauge is not None and (
@@ -311,7 +334,7 @@ class Gauges:
         )
         if gauge is None or ended:
             before = gauge
-            gauge = Gauge(counter, kind, limit, scope=scope, name=name, per_s=per_s, window=window)
+            gauge = Gauge(counter, kind, limit, scope=scope, name=name, of=of, per_s=per_s, window=window)
             gauge.since_s = self._clock.now_s()
             if before is not None:
                 # Accounts with the old one are out of date.

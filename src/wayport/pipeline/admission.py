@@ -16,13 +16,13 @@ from wayport.access.gauges import Account, Gauge
 from wayport.access.principal import Holder, Principal
 from wayport.core.record import CallRecord
 from wayport.ledger.packing import Opening, Shared, joined, opening, opening_head, shared
-from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower
+from wayport.pipeline.bounds import Bound, Bounds, amounts_of, lower, tokens_of
 from wayport.pipeline.call import Call
 from wayport.pipeline.estimate import BYTES_PER_TOKEN, counted
 from wayport.pipeline.settle import Journal, UnderWay, tags_of
 from wayport.routing.table import Found, RoutingTable
 
-_ACCOUNTS = 20_000
+_OPENINGS = 64
 
 
 class Refusing(Protocol):
@@ -63,9 +63,6 @@ class Admit:
         self._holders = holders
         self._journal = journal
         self._under_way = under_way
-        self._shared: dict[tuple[int, str, bool], tuple[Account, bytes]] = {}
-        """by the account's identity, which is kept alive with it, and what is asked of it: what opening records of such calls
-        have in common"""
         self._full = full
         self._allow_unpriced = unpriced == "allow"
         self._lease_holder = lease_holder
@@ -100,7 +97,7 @@ class Admit:
         account = self.admission.account(principal, call.model_asked, found.names, others)
         amounts, bound = self._amounts(call, table, money=bool(account.money))
         then = self._in_line if in_line else self._admitted
-        taken = self.admission.take(account, amounts)
+        taken = self.admission.take(account, amounts, self.admission.steady_s())
         if isinstance(taken, Reservation):
             then(call, taken)
             return None
@@ -132,29 +129,33 @@ class Admit:
         plan = call.plan
         assert plan is not None
         money = money and call.operation != "count_tokens"
-        bound = self._bounds.of_plan(table, plan) if money else None
-        amounts = amounts_of(call, bound, money=money)
-        if money and self._full is not None and self._full.refusing():
+        if not money:
+            return tokens_of(call), None
+        bound = self._bounds.of_plan(table, plan)
+        amounts = amounts_of(call, bound)
+        if self._full is not None and self._full.refusing():
             raise refusals.spool_full()
         if amounts is None:
             if not self._allow_unpriced:
                 raise refusals.unbounded(plan.found.name)
-            amounts = amounts_of(call, None, money=False) or Amounts()
+            amounts = tokens_of(call)
         return amounts, bound
 
     def at_once(self, call: Call, standing: "Standing") -> bool:
-        """Reserves for a call without wishes. False: it must wait or be refused, and nothing was taken."""
+        """Reserves for a call without wishes that has just come. False: it must wait or be refused, and nothing was taken."""
         admission = self.admission
-        account = standing.account
-        if account is None or not admission.gauges.holds(account, standing.turn):
+        account, now_s = standing.account, call.steady_s
+        if account is None or not admission.gauges.holds(account, standing.turn, now_s):
             account = self._stand(standing)
-        money = bool(account.money)
-        if money and self._full is not None and self._full.refusing():
-            return False
-        amounts = amounts_of(call, standing.bound, money=money)
-        if amounts is None:
-            return False
-        taken = admission.take(account, amounts)
+        if account.money:
+            if self._full is not None and self._full.refusing():
+                return False
+            amounts = amounts_of(call, standing.bound)
+            if amounts is None:
+                return False
+        else:
+            amounts = tokens_of(call)
+        taken = admission.take(account, amounts, now_s)
         if isinstance(taken, Gauge):
             return False
         self._admitted(call, taken)
@@ -236,7 +237,7 @@ class Admit:
         assert plan is not None
         if not taken.account.money:
             return self._amounts(call, plan.table, money=money)[0]
-        amounts = amounts_of(call, None, money=False) or Amounts()
+        amounts = tokens_of(call)
         amounts.nano_usd = taken.nano_usd if money else 0
         return amounts
 
@@ -248,8 +249,8 @@ class Admit:
             return
         packed = None
         if call.end_user is None and not call.tags:
-            known = self._shared.get((id(account), call.route, call.stream)) or self._share(account, call)
-            packed = opening(known[1], call.id, call.started_s, taken.nano_usd)
+            head = account.openings.get((call.route, call.stream)) or self._share(account, call)
+            packed = opening(head, call.id, call.started_s, taken.nano_usd)
         self._open(call, packed or self._packed(call, taken))
 
     def _open(self, call: Call, packed: bytes) -> None:
@@ -258,12 +259,12 @@ class Admit:
         if not call.open_slot:
             self._journal.append(msgspec.msgpack.decode(packed, type=CallRecord))
 
-    def _share(self, account: Account, call: Call) -> tuple[Account, bytes]:
-        if len(self._shared) >= _ACCOUNTS:
-            self._shared.clear()
-        known = (account, opening_head(self._common(account, call, account.principal.tags)))
-        self._shared[id(account), call.route, call.stream] = known
-        return known
+    def _share(self, account: Account, call: Call) -> bytes:
+        openings = account.openings
+        if len(openings) >= _OPENINGS:
+            openings.clear()
+        head = openings[call.route, call.stream] = opening_head(self._common(account, call, account.principal.tags))
+        return head
 
     def _packed(self, call: Call, taken: Reservation) -> bytes:
         own = Opening(call.id, call.started_s, call.started_s, taken.nano_usd, call.end_user)
@@ -296,7 +297,7 @@ class Admit:
         )
         return shared(record)
 
-    def settle(self, call: Call, nano_usd: int) -> Reservation | None:
+    def settle(self, call: Call, nano_usd: int, now_s: float) -> Reservation | None:
         """Charges a call that was admitted: what it did not use is given back. Contains no await. Returns what it had
         reserved of budgets.
         """
@@ -309,7 +310,7 @@ class Admit:
         if usage is not None and deployment is not None and deployment.unvouched:
             said = call.said_tokens or call.content_bytes // BYTES_PER_TOKEN
             usage = counted(usage, request_bytes=call.request_bytes, said_tokens=said)
-        self.admission.settle(taken, nano_usd=nano_usd, usage=usage)
+        self.admission.settle(taken, nano_usd, usage, now_s)
         return taken if taken.account.money else None
 
 

@@ -19,6 +19,7 @@ _BAD = str.maketrans({"\r": None, "\n": None, "\0": None})
 _VERSION = __version__.encode()
 _NAMES_BYTES = 1024
 _DAY_S = 86_400
+_FIRST_ATTEMPT = b"\r\nx-wayport-attempts: 1\r\n"
 
 steady_s = SystemClock.steady_s
 
@@ -33,15 +34,20 @@ def head_lines(call: Call, content_type: bytes, passed_on: bytes = b"") -> bytes
     compat = call.snapshot is not None and call.snapshot.compat == "litellm"
     made = len(call.attempts)
     deployment = call.deployment
+    # Pieces that are joined at the end: each format costs as much as that.
     parts = [
         content_type,
-        b"x-wayport-call-id: %b\r\nx-wayport-attempts: %d\r\n" % (call.id.encode(), made),
-        b"" if deployment is None else about(deployment, compat=compat),
+        b"x-wayport-call-id: ",
+        call.id.encode(),
+        _FIRST_ATTEMPT if made == 1 else b"\r\nx-wayport-attempts: %d\r\n" % made,
     ]
+    if deployment is not None:
+        known = _about.get((id(deployment), compat))
+        parts.append(_learn_about(deployment, compat=compat) if known is None else known[1])
     cost = call.cost
     if cost is not None and cost.total_nano_usd is not None:
         usd = usd_text(cost.total_nano_usd).encode()
-        parts.append(b"x-wayport-cost-usd: %b\r\n" % usd)
+        parts += (b"x-wayport-cost-usd: ", usd, b"\r\n")
         if compat:
             parts.append(b"x-litellm-response-cost: %b\r\n" % usd)
     if compat:
@@ -56,7 +62,7 @@ def head_lines(call: Call, content_type: bytes, passed_on: bytes = b"") -> bytes
     reservation = call.reservation or call.charged
     if reservation is not None and ((account := reservation.account).requests or account.tokens):
         parts.append(limit_lines(account))
-        if b"x-ratelimit-" in passed_on:
+        if passed_on.find(b"x-ratelimit-") >= 0:
             # The key's own are what its client goes by, and each name stands once.
             kept = [line for line in passed_on.splitlines(keepends=True) if not line.startswith(b"x-ratelimit-")]
             passed_on = b"".join(kept)
@@ -69,48 +75,49 @@ def head_lines(call: Call, content_type: bytes, passed_on: bytes = b"") -> bytes
 def limit_lines(account: Account) -> bytes:
     """What is left of the tightest limit on requests, and of that on tokens, as OpenAI's clients read it."""
     now_s = steady_s()
-    lines = b""
-    if requests := account.requests:
-        gauge = requests[0] if len(requests) == 1 else min(requests, key=_left)
-        lines = _REQUESTS % (gauge.limit, max(0, gauge.free + gauge.left), _resets_s(gauge.ends_s - now_s))
-    if tokens := account.tokens:
-        gauge = tokens[0] if len(tokens) == 1 else min(tokens, key=_left)
-        lines += _TOKENS % (gauge.limit, max(0, gauge.free + gauge.left), _resets_s(gauge.ends_s - now_s))
-    return lines
+    requests, tokens = account.requests, account.tokens
+    if not tokens:
+        return _REQUESTS % _standing(requests, now_s) if requests else b""
+    if not requests:
+        return _TOKENS % _standing(tokens, now_s)
+    return _BOTH % (*_standing(requests, now_s), *_standing(tokens, now_s))
 
 
 _REQUESTS, _TOKENS = (
     b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%ds\r\n" % (kind, kind, kind)
     for kind in (b"requests", b"tokens")
 )
+_BOTH = _REQUESTS + _TOKENS
 
 
-def _resets_s(in_s: float) -> float:
-    # An endless window has no end to tell.
-    return max(0, min(in_s, _DAY_S))
+def _standing(gauges: tuple[Gauge, ...], now_s: float) -> tuple[int, int, float]:
+    """The tightest of them: its limit, what is left of it, and after how many seconds it begins anew."""
+    gauge = gauges[0] if len(gauges) == 1 else min(gauges, key=_left)
+    left, resets_s = gauge.free + gauge.left, gauge.ends_s - now_s
+    if left < 0 or not 0 <= resets_s <= _DAY_S:
+        # An endless window has no end to tell.
+        left, resets_s = max(0, left), max(0, min(resets_s, _DAY_S))
+    return gauge.limit, left, resets_s
 
 
 def _left(gauge: Gauge) -> int:
     return gauge.free + gauge.left
 
 
-def about(deployment: Deployment, *, compat: bool) -> bytes:
-    """The lines that say who answers."""
-    if deployment.clients_own:
-        # Seen once, and with a credential that is not ours to keep.
-        return _about_lines(deployment, compat=compat)
-    key = (id(deployment), compat)
-    known = _about.get(key)
-    if known is None:
-        if len(_about) >= _DEPLOYMENTS:
-            _about.clear()
-        known = _about[key] = (deployment, _about_lines(deployment, compat=compat))
-    return known[1]
-
-
 _DEPLOYMENTS = 4096
 _about: dict[tuple[int, bool], tuple[Deployment, bytes]] = {}
-"""by the deployment's identity, which is kept alive with it"""
+"""the lines that say who answers, by the deployment's identity, which is kept alive with them, and whether LiteLLM's are
+among them"""
+
+
+def _learn_about(deployment: Deployment, *, compat: bool) -> bytes:
+    lines = _about_lines(deployment, compat=compat)
+    # A client's own is seen once, and with a credential that is not ours to keep.
+    if not deployment.clients_own:
+        if len(_about) >= _DEPLOYMENTS:
+            _about.clear()
+        _about[id(deployment), compat] = (deployment, lines)
+    return lines
 
 
 def _about_lines(deployment: Deployment, *, compat: bool) -> bytes:

@@ -176,23 +176,29 @@ def _bound_of(deployment: Deployment) -> Bound | None:
     )
 
 
-def amounts_of(call: Call, bound: Bound | None, *, money: bool) -> Amounts | None:
-    """What the call may use; with `money` None, where nothing bounds its cost."""
+def tokens_of(call: Call) -> Amounts:
+    """What the call is expected to use, where nothing asks what it costs."""
     limit, choices = _asked(call)
-    expected = (_EXPECTED_OUTPUT if limit is None else min(limit, _EXPECTED_OUTPUT)) * choices
-    input_tokens = call.request_bytes // _BYTES_PER_TOKEN + 1
-    if not money:
-        return Amounts(0, input_tokens, expected)
+    expected = _EXPECTED_OUTPUT if limit is None else min(limit, _EXPECTED_OUTPUT)
+    return Amounts(0, call.request_bytes // _BYTES_PER_TOKEN + 1, expected * choices)
+
+
+def amounts_of(call: Call, bound: Bound | None) -> Amounts | None:
+    """What the call is expected to use, and what it costs at most. None: nothing bounds that."""
     if bound is None:
         return None
-    if bound.output and limit is None:
-        limit = bound.longest
+    limit, choices = _asked(call)
+    if limit is None:
+        limit, expected = bound.longest if bound.output else 0, _EXPECTED_OUTPUT
         if limit is None:
             return None
+    else:
+        expected = min(limit, _EXPECTED_OUTPUT)
     before = _before_output(call, bound)
     if before is None:
         return None
-    return Amounts(before - (-(limit or 0) * choices * bound.output // _MILLION), input_tokens, expected)
+    nano_usd = before - (-limit * choices * bound.output // _MILLION)
+    return Amounts(nano_usd, call.request_bytes // _BYTES_PER_TOKEN + 1, expected * choices)
 
 
 def _before_output(call: Call, bound: Bound) -> int | None:
@@ -200,14 +206,14 @@ def _before_output(call: Call, bound: Bound) -> int | None:
     tokens = call.request_bytes
     body = call.client.body
     # Content that the body only points to: `"url":"https:`, `"file_id"`, `"fileUri"`. Looking through a kilobyte costs a microsecond; what most bodies do not have is looked for first.
-    points = b'"http' in body or b'"file' in body
-    if points and bound.input and any(word in body for word in _MEDIA):
+    points = body.find(b'"http') >= 0 or body.find(b'"file') >= 0
+    if points and bound.input and any(body.find(word) >= 0 for word in _MEDIA):
         if bound.window is None:
             return None
         # Nobody knows how long that is; more than fits is refused.
         tokens = max(tokens, bound.window)
     nano_usd = bound.fixed - (-tokens * bound.input // _MILLION)
-    if bound.search and not call.fields.keys().isdisjoint(_SEARCHING) and any(word in body for word in _SEARCH):
+    if bound.search and not _SEARCHING.isdisjoint(call.fields) and any(body.find(word) >= 0 for word in _SEARCH):
         nano_usd += _SEARCHES * bound.search
     return nano_usd
 

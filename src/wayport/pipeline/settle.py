@@ -67,7 +67,7 @@ class Settlement:
         clock: Clock,
         node: str = "",
         worker: int = 0,
-        charge: Callable[[Call, int], Reservation | None] | None = None,
+        charge: Callable[[Call, int, float], Reservation | None] | None = None,
         lease_holder: str = "",
         targets: TargetBudgets | None = None,
         under_way: UnderWay | None = None,
@@ -119,9 +119,11 @@ class Settlement:
         wasted_nano_usd = 0 if good else _wasted(call)
         nano_usd = 0 if price is None else price.total_nano_usd or 0
         held = None
+        steady_s = self._steady_s
+        now_s = steady_s()
         if charge is not None and call.reservation is not None:
-            held = charge(call, nano_usd + wasted_nano_usd)
-        own = self._own(call, principal, held)
+            held = charge(call, nano_usd + wasted_nano_usd, now_s)
+        own = self._own(call, principal, held, now_s)
         key = (id(principal), id(deployment), call.route, call.model_asked, call.operation)
         kind = self._kinds.get(key) or self._kind(key, call, principal, deployment)
         targets, journal = self._targets, self._journal
@@ -149,11 +151,11 @@ class Settlement:
         self._traces.add(record)
         return journal is None or journal.append(record)
 
-    def _own(self, call: Call, principal: Principal, held: Reservation | None) -> Own:
+    def _own(self, call: Call, principal: Principal, held: Reservation | None, now_s: float) -> Own:
         """What is the call's own of its record. `held`: what it had reserved of budgets."""
-        client, price, attempts, plan, steady_s = call.client, call.cost, call.attempts, call.plan, self._steady_s
+        client, price, attempts, plan = call.client, call.cost, call.attempts, call.plan
         started_s, began_s, tags, of_key = call.started_s, call.steady_s, call.tags, principal.tags
-        took_s = steady_s() - began_s
+        took_s = now_s - began_s
         if attempts and not (last := attempts[-1]).duration_ms:
             # It goes on until its last bytes are out, and they wait for this record.
             last.duration_ms = took_s * 1000 - last.started_ms
