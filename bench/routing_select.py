@@ -8,6 +8,7 @@ from random import Random
 from msgspec import Raw
 
 from wayport.core.errors import Fault
+from wayport.core.usage import Usage
 from wayport.routing.needs import NOTHING, Needs
 from wayport.routing.routing import Routing
 from wayport.routing.snapshot import Deployment, Model, Snapshot
@@ -68,7 +69,7 @@ class Choice:
         self._asking = _Asking()
         for deployment in members:
             live = self.routing.lives.of(deployment.id)
-            live.answered(0.0, took_s=1.0 + hash(deployment.id) % 7, first_s=None, tokens=100, output_tokens=50)
+            live.answered(0.0, 1.0 + hash(deployment.id) % 7, Usage(input_tokens=50, output_tokens=50))
         down = Fault(kind="server", status=500, message="down")
         for deployment in members[:resting]:
             for _ in range(3):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from wayport.core.errors import Fault, FaultClass, WayportError
 from wayport.core.price import Price, Rates
+from wayport.core.usage import Usage
 from wayport.routing.affinity import session_key
 from wayport.routing.needs import Needs
 from wayport.routing.plan import Plan, Step
@@ -263,10 +264,8 @@ class Day:
     def _succeeded(self, call: _Call, name: str, took_s: float, now_s: float) -> None:
         step, routing = call.step, self._routing
         routing.health.succeeded(step.deployment, now_s)
-        tokens = call.prompt_tokens + call.output_tokens
-        step.candidate.live.answered(
-            now_s, took_s=took_s, first_s=None, tokens=tokens, output_tokens=call.output_tokens
-        )
+        usage = Usage(input_tokens=call.prompt_tokens, output_tokens=call.output_tokens)
+        step.candidate.live.answered(now_s, took_s, usage)
         routing.affinity.pin(call.plan.pins, name, now_s)
         before = self._seen.get(call.session)
         cached = before is not None and before[0] == name and now_s - before[1] < _CACHE_S

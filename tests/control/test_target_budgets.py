@@ -105,7 +105,7 @@ def test_who_pays_with_a_credential_of_its_own_spends_nothing_of_the_operators_a
     brought = UpstreamCredential(reference=f"{CLIENTS_OWN}1", value="k")
     own = structs.replace(A, id=f"{A.id}{OWN_MARK}1", credential=brought)
     budgets.charge(CallRecord(call_id="c", started_s=0, ended_s=0, cost_nano_usd=9 * DOLLAR), own)
-    assert not health.shut
+    assert health.quiet
     budgets.charge(CallRecord(call_id="d", started_s=0, ended_s=0, cost_nano_usd=9 * DOLLAR), A)
     assert health.blocked(A, clock.steady_s()) is not None
     assert health.blocked(own, clock.steady_s()) is None

@@ -118,8 +118,8 @@ def test_a_deployments_own_limits_are_kept() -> None:
     here = Place(group(*limited, strategy="least-busy"))
     for name, more in (("a", {"in_flight": 1}), ("b", {}), ("c", {"tokens": 100})):
         live = here.lives.of(name)
-        live.begin(100.0, again=False)
-        live.begin(100.0, again=False)
+        live.begin(100.0)
+        live.begin(100.0)
         for field, value in more.items():
             setattr(live, field, value)
     with pytest.raises(RateLimited) as caught:
@@ -143,14 +143,14 @@ def test_second_tries_have_a_budget_with_a_floor() -> None:
     live = Place(group(deployment("a"))).lives.of("a")
     for _ in range(10):
         assert live.may_retry(0.0)
-        live.begin(0.0, again=True)
+        live.begin_again(0.0)
     assert not live.may_retry(0.0)
     for _ in range(100):
-        live.begin(1.0, again=False)
+        live.begin(1.0)
     # A fifth of a hundred first tries.
     for _ in range(10):
         assert live.may_retry(1.0)
-        live.begin(1.0, again=True)
+        live.begin_again(1.0)
     assert not live.may_retry(1.0)
     assert live.may_retry(10.0)
 
@@ -158,7 +158,7 @@ def test_second_tries_have_a_budget_with_a_floor() -> None:
 def test_without_budget_the_error_is_the_answer() -> None:
     here = Place(group(deployment("a")))
     for _ in range(10):
-        here.lives.of("a").begin(0.0, again=True)
+        here.lives.of("a").begin_again(0.0)
     plan = here.plan()
     assert plan.after(plan.first(0.0).deployment, fault("server"), 0.0) is None
 

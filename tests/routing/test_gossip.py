@@ -53,7 +53,7 @@ class Neighbour:
 
     def call(self, where: str, *, tokens: int = 0) -> None:
         live = self.lives.of(where)
-        live.begin(self.now_s, again=False)
+        live.begin(self.now_s)
         live.end()
         live.used(tokens)
 

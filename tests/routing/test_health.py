@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import lists, sampled_from
 from tests.routing.places import Place, deployment, fault
 
 from wayport.core.errors import FaultClass, RateLimited, UpstreamFault
 from wayport.routing.health import Blocked, Health
+from wayport.routing.news import Rest
 from wayport.routing.snapshot import Deployment, Model, TargetBudget, UpstreamCredential
 
 COUNTED: tuple[FaultClass, ...] = ("server", "overloaded", "connect", "timeout", "cut", "malformed")
@@ -302,12 +305,47 @@ def test_a_probes_word_is_the_weakest_and_a_budgets_the_strongest() -> None:
         found = health.blocked(rich, 0.0)
         return None if found is None else found.scope
 
-    health.shut["a"] = Blocked(9.0, "probe", fault("server"), soft=True)
+    health.shut_out("a", Blocked(9.0, "probe", fault("server"), soft=True))
     assert scope() == "probe"
     assert health.state_of(rich, 0.0) == "closed"
     fail(health, rich, "rate_limit", retry_after_s=5.0)
     assert scope() == "deployment"
-    health.shut["deployment:a"] = Blocked(9.0, "budget", fault("quota"))
+    health.shut_out("deployment:a", Blocked(9.0, "budget", fault("quota")))
     assert scope() == "budget"
     # What is over says nothing.
     assert health.blocked(rich, 9.0) is None
+
+
+OTHERWISE = ("succeeded", "gave up", "heard", "heard that it is over", "shut out", "let in", "gone", "a minute later")
+
+
+@given(
+    lists(sampled_from((*COUNTED, "authentication", "not_found", "rate_limit", "bad_request", *OTHERWISE)), max_size=30)
+)
+def test_it_is_quiet_exactly_while_nothing_is_remembered(events: list[Any]) -> None:
+    """Calls that are quiet go by without a look at any deployment."""
+    health, now_s = Health(), 0.0
+    names = {"deployment": ("a",), "model": ("https://a.example", "a"), "credential": ("p", "c")}
+    for event in events:
+        match event:
+            case "succeeded":
+                health.succeeded(A, now_s)
+            case "gave up":
+                health.gave_up(A)
+            case "heard" | "heard that it is over":
+                left_s = 5.0 if event == "heard" else 0.0
+                for scope, named in names.items():
+                    health.hear(Rest(scope=scope, names=named, left_s=left_s, rest_s=left_s), now_s)  # type: ignore[arg-type]
+            case "shut out":
+                health.shut_out("a", Blocked(now_s + 9.0, "probe", fault("server")))
+            case "let in":
+                health.let_in("a")
+            case "gone":
+                health.keep(set())
+            case "a minute later":
+                now_s += 60.0
+            case kind:
+                fail(health, A, kind, now_s)
+        assert health.quiet is not (any(health._groups.values()) or bool(health._shut_out))
+        if health.quiet:
+            assert health.blocked(A, now_s) is None

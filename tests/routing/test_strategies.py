@@ -11,6 +11,7 @@ from tests.routing.places import Place, Request, deployment, fault
 
 from wayport.core.price import Price, Rates
 from wayport.core.strategy import StrategyArgs
+from wayport.core.usage import Usage
 from wayport.routing.group import Candidate, Group
 from wayport.routing.live import WHOLE_SHARE, LiveStates
 from wayport.routing.needs import Needs
@@ -52,7 +53,7 @@ def test_least_busy_takes_the_idlest_and_chance_decides_between_equals() -> None
 
 
 def answer(here: Place, name: str, seconds: float, tokens: int = 100, first_s: float | None = None) -> None:
-    here.lives.of(name).answered(0.0, took_s=seconds, first_s=first_s, tokens=tokens, output_tokens=tokens)
+    here.lives.of(name).answered(0.0, seconds, Usage(output_tokens=tokens), first_s)
 
 
 def test_latency_based_follows_time_per_token() -> None:
@@ -74,7 +75,7 @@ def test_who_was_slow_once_is_tried_again_after_a_while() -> None:
     here = place("latency-based-routing", deployment("a"), deployment("b"))
     answer(here, "a", 2.0)
     answer(here, "b", 1.0)
-    here.lives.of("b").answered(600.0, took_s=1.0, first_s=None, tokens=100, output_tokens=100)
+    here.lives.of("b").answered(600.0, 1.0, Usage(output_tokens=100))
     assert set(here.chosen(20, now_s=600.0)) == {"a"}
 
 
@@ -92,7 +93,7 @@ def test_however_many_timeouts_an_answer_makes_it_a_candidate_again() -> None:
         live.timed_out(0.0)
     assert live.pace_s(0.0, stream=True) == 600.0
     for _ in range(60):
-        live.answered(0.0, took_s=1.0, first_s=0.1, tokens=100, output_tokens=100)
+        live.answered(0.0, 1.0, Usage(output_tokens=100), 0.1)
     assert live.pace_s(0.0, stream=True) < 0.2
 
 
@@ -136,12 +137,12 @@ def test_the_share_that_is_kept_is_the_share_that_a_look_at_all_use_would_find(d
         now_s += data.draw(sampled_from((0.0, 1.0, 20.0, 61.0)))
         match data.draw(sampled_from(("begin", "used", "answered", "hear", "look", "reload"))):
             case "begin":
-                live.begin(now_s, again=False)
+                live.begin(now_s)
                 live.end()
             case "used":
                 live.used(data.draw(integers(0, 99)))
             case "answered":
-                live.answered(now_s, took_s=1, first_s=None, tokens=data.draw(integers(0, 99)), output_tokens=0)
+                live.answered(now_s, 1, Usage(input_tokens=data.draw(integers(0, 99))))
             case "hear":
                 live.hear(now_s, requests=data.draw(integers(0, 9)), tokens=data.draw(integers(0, 99)))
             case "reload":
@@ -261,7 +262,7 @@ def test_a_buffer_lets_slower_ones_take_part() -> None:
 def test_a_measurement_that_is_too_old_says_nothing() -> None:
     here = told(StrategyArgs(ttl_s=30.0), "a", "b")
     answer(here, "a", 9.0)
-    here.lives.of("b").answered(20.0, took_s=1.0, first_s=None, tokens=100, output_tokens=100)
+    here.lives.of("b").answered(20.0, 1.0, Usage(output_tokens=100))
     assert set(here.chosen(20, now_s=29.0)) == {"b"}
     assert set(here.chosen(20, now_s=31.0)) == {"a"}
 

@@ -333,13 +333,7 @@ def _answered(
     deployment = step.deployment
     routing.health.succeeded(deployment, now_s)
     first_s = None if call.first_content_s is None or not call.stream else call.first_content_s - began_s
-    step.candidate.live.answered(
-        now_s,
-        took_s=now_s - began_s,
-        first_s=first_s,
-        tokens=0 if usage is None else usage.input_tokens + usage.output_tokens,
-        output_tokens=0 if usage is None else usage.output_tokens,
-    )
+    step.candidate.live.answered(now_s, now_s - began_s, usage, first_s)
     plan = call.plan
     if plan is not None and plan.learns:
         if plan.pins:

@@ -226,7 +226,7 @@ class Straight:
         call.asked_s = now_s = steady_s()
         record.started_ms = (now_s - call.steady_s) * 1000
         self._load.calls += 1
-        lane.candidate.live.begin(now_s, again=False)
+        lane.candidate.live.begin(now_s)
         connection = pool.idle.pop()
         straight = client.task = StraightCall(
             self._loop,
@@ -299,13 +299,7 @@ class Straight:
         call.attempts[0].status = 200
         settle(call)
         call.client.respond(200, head_lines(call, JSON, passed_on(straight.headers, compat=ground.compat)), data)
-        live.answered(
-            now_s,
-            took_s=took_s,
-            first_s=None,
-            tokens=usage.input_tokens + usage.output_tokens,
-            output_tokens=usage.output_tokens,
-        )
+        live.answered(now_s, took_s, usage)
         self._health.succeeded(lane.deployment, now_s)
         plan = call.plan
         if plan is not None:

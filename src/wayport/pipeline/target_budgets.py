@@ -87,7 +87,7 @@ class TargetBudgets:
             known = self._purses.get(target.counter)
             purses[target.counter] = known if known is not None and known.target == target else _Purse(target, now_s)
         for gone in self._purses.keys() - purses.keys():
-            self._health.shut.pop(gone, None)
+            self._health.let_in(gone)
         self._purses = purses
         self.any = bool(purses)
         for purse in purses.values():
@@ -157,22 +157,22 @@ class TargetBudgets:
             self._judge(purse)
 
     def _judge(self, purse: _Purse) -> None:
-        name, shut = purse.target.counter, self._health.shut
+        name = purse.target.counter
         if purse.spent < purse.target.max_nano_usd and (purse.known or not self._closed):
-            shut.pop(name, None)
+            self._health.let_in(name)
             return
         steady_s = self._clock.steady_s()
         if purse.spent < purse.target.max_nano_usd:
             why = f"what {_shown(name)} has spent of its budget is not known at the moment"
             fault = Fault(kind="overloaded", status=503, message=why, body_sent=False)
-            shut[name] = Blocked(inf, "budget", fault)
+            self._health.shut_out(name, Blocked(inf, "budget", fault))
             return
         per = f" per {purse.target.per}" if purse.target.per else ""
         most = f"{usd_text(purse.target.max_nano_usd)} USD{per}"
         why = f"the budget of {_shown(name)} is spent ({usd_text(purse.spent)} of {most})"
         fault = Fault(kind="quota", status=429, message=why, code="budget_exceeded", body_sent=False)
         until_s = steady_s + purse.ends_s - self._clock.now_s() if purse.ends_s < inf else inf
-        shut[name] = Blocked(until_s, "budget", fault)
+        self._health.shut_out(name, Blocked(until_s, "budget", fault))
 
 
 def _targets(snapshot: Snapshot) -> Iterator[TargetBudget]:

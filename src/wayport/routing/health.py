@@ -114,26 +114,37 @@ class Health:
             "credential": self._credentials,
             "model": self._models,
         }
-        self.shut: dict[str, Blocked] = {}
+        self._shut_out: dict[str, Blocked] = {}
         """who gets nothing whatever its breaker says: whose budget is spent (`deployment:…`, `provider:…`) and, softly, who did
         not answer when last asked (by id)"""
+        self.quiet = True
+        """nothing has failed lately: no deployment needs to be looked at. Every call asks, so that it is known beforehand"""
         self.cooled: dict[str, dict[str, int]] = {}
         """how often each deployment began to be left alone, by the status of the failure"""
         self.shares = False
         """whether others are to be told of it (`news`)"""
         self._untold: set[tuple[Scope, Any]] = set()
 
-    @property
-    def quiet(self) -> bool:
-        """Nothing has failed lately: no deployment needs to be looked at."""
-        return not (self._deployments or self._credentials or self._models or self.shut)
+    def _know(self) -> None:
+        """To be called by whatever changes what is remembered."""
+        self.quiet = not (self._deployments or self._credentials or self._models or self._shut_out)
+
+    def shut_out(self, name: str, why: Blocked) -> None:
+        """It gets nothing, whatever its breaker says."""
+        self._shut_out[name] = why
+        self._know()
+
+    def let_in(self, name: str) -> None:
+        """It is not shut out, or not any more."""
+        self._shut_out.pop(name, None)
+        self._know()
 
     # ------------------------------------------------------------------------------------------------------ asking
     def resting(self, now_s: float, *, at_most: int) -> Collection[str] | None:
         """Ids of all that are left alone now; None: each must be asked for, as credentials or models are, or as there are
         more than `at_most` to be looked at.
         """
-        if self._credentials or self._models or self.shut or len(self._deployments) > at_most:
+        if self._credentials or self._models or self._shut_out or len(self._deployments) > at_most:
             return None
         return {
             name
@@ -143,14 +154,14 @@ class Health:
 
     def rests(self, deployment: Deployment, now_s: float) -> bool:
         """Whether it is left alone now: `blocked`, cheaper, for groups of a thousand."""
-        if self._credentials or self._models or self.shut:
+        if self._credentials or self._models or self._shut_out:
             return self.blocked(deployment, now_s) is not None
         breaker = self._deployments.get(deployment.id)
         return breaker is not None and (breaker.until_s > now_s or (breaker.open and breaker.probe_until_s > now_s))
 
     def blocked(self, deployment: Deployment, now_s: float) -> Blocked | None:
         """Why this deployment is left alone; None if it may be asked."""
-        if not self.shut:
+        if not self._shut_out:
             return self._resting(deployment, now_s)
         # A probe's word is the weakest: where all are left alone, who only failed that is asked all the same.
         return self._spent(deployment, now_s) or self._resting(deployment, now_s) or self._shut(deployment.id, now_s)
@@ -164,7 +175,7 @@ class Health:
         return own or self._shut(f"provider:{deployment.provider}", now_s)
 
     def _shut(self, name: str, now_s: float) -> Blocked | None:
-        found = self.shut.get(name)
+        found = self._shut_out.get(name)
         return found if found is not None and found.until_s > now_s else None
 
     def _resting(self, deployment: Deployment, now_s: float) -> Blocked | None:
@@ -219,6 +230,7 @@ class Health:
         if self._credentials:
             for key in _credential_of(deployment):
                 self._clear("credential", key, now_s)
+        self._know()
 
     def _clear(self, scope: Scope, key: tuple[str, str], now_s: float) -> None:
         breaker = self._groups[scope].pop(key, None)
@@ -237,6 +249,7 @@ class Health:
         """`again`: the same call had failed there before, so that it counts as no further one in a row."""
         before = self.blocked(deployment, now_s)
         self._learn(deployment, fault, now_s, cooldown_s, again=again)
+        self._know()
         if before is None and self.blocked(deployment, now_s) is not None and len(self.cooled) < _MOST:
             by_status = self.cooled.setdefault(deployment.id, {})
             by_status[str(fault.status)] = by_status.get(str(fault.status), 0) + 1
@@ -363,9 +376,11 @@ class Health:
         breakers = self._groups[rest.scope]
         if rest.left_s <= 0:
             breakers.pop(key, None)
+            self._know()
             return
         self._trim(now_s)
         breaker = breakers.setdefault(key, _Breaker())
+        self._know()
         if now_s + rest.left_s > breaker.until_s:
             fault = Fault(kind=rest.kind, status=rest.status, message=rest.message)
             breaker.rest(fault, now_s, rest.left_s, probe=rest.probe, soft=rest.soft)
@@ -382,6 +397,7 @@ class Health:
         """Forgets deployments that are gone."""
         for gone in self._deployments.keys() - deployment_ids:
             del self._deployments[gone]
+        self._know()
 
     def state_of(self, deployment: Deployment, now_s: float) -> Literal["closed", "open", "half_open"]:
         """Of its breakers alone."""

@@ -6,6 +6,7 @@ State is kept by the deployment's id, so it survives a reload. No I/O; time is g
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from wayport.core.usage import Usage
 from wayport.routing.news import Used
 from wayport.routing.slots import Slots
 from wayport.routing.snapshot import OWN_MARK, Deployment
@@ -107,8 +108,8 @@ class Live:
         """of minutes that are over: those that others have not been told of"""
         self._owed_tokens = 0
 
-    def begin(self, now_s: float, *, again: bool) -> None:
-        """A call goes there. `again`: the same call has been there before."""
+    def begin(self, now_s: float) -> None:
+        """A call goes there."""
         self.in_flight += 1
         if now_s - self.minute_began_s >= MINUTE_S:
             self._turn_minute(now_s)
@@ -117,24 +118,31 @@ class Live:
         if now_s - self._window_began_s >= _BUDGET_WINDOW_S:
             self._window_began_s = now_s
             self._starts = self._retries = 0
-        if again:
-            self._retries += 1
-        else:
-            self._starts += 1
+        self._starts += 1
+
+    def begin_again(self, now_s: float) -> None:
+        """A call goes there that has been there before."""
+        self.begin(now_s)
+        self._starts -= 1
+        self._retries += 1
 
     def end(self) -> None:
         self.in_flight -= 1
 
-    def answered(self, now_s: float, *, took_s: float, first_s: float | None, tokens: int, output_tokens: int) -> None:
+    def answered(self, now_s: float, took_s: float, usage: Usage | None, first_s: float | None = None) -> None:
         """A clean answer: `took_s` for all of it, `first_s` to its first token if it was a stream."""
-        self.tokens += tokens
-        self.weighed += tokens * self._of_token
-        stream_s = took_s if first_s is None else took_s - first_s
-        if output_tokens > 0:
-            self.token_s = self._mixed(self.token_s, stream_s / output_tokens)
+        self.seen_s = now_s
         if first_s is not None:
             self.first_s = self._mixed(self.first_s, first_s)
-        self.seen_s = now_s
+            took_s -= first_s
+        if usage is None:
+            return
+        output_tokens = usage.output_tokens
+        tokens = usage.input_tokens + output_tokens
+        self.tokens += tokens
+        self.weighed += tokens * self._of_token
+        if output_tokens > 0:
+            self.token_s = self._mixed(self.token_s, took_s / output_tokens)
 
     def used(self, tokens: int) -> None:
         """An answer that broke off still used them."""

@@ -71,7 +71,11 @@ class Routing:
     def begin(self, step: Step, now_s: float) -> None:
         """A call goes there. To be followed by `end`, whatever becomes of it."""
         candidate = step.candidate
-        candidate.live.begin(now_s, again=step.again)
+        live = candidate.live
+        if step.again:
+            live.begin_again(now_s)
+        else:
+            live.begin(now_s)
         if not self.health.quiet:
             self.health.probing(candidate.deployment, now_s)
 

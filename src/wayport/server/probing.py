@@ -105,17 +105,17 @@ class Probing:
     # ------------------------------------------------------------------------------------------------------ hearing
     def hear(self, deployment_id: str, probed: Probed | None) -> None:
         """What a probe has come to, whoever made it; None: it is not asked any more."""
-        shut = self._worker.health.shut
+        health = self._worker.health
         if probed is None:
             self.found.pop(deployment_id, None)
-            shut.pop(deployment_id, None)
+            health.let_in(deployment_id)
             return
         now_s = self._worker.clock.steady_s()
         self.found[deployment_id] = probed
         self._heard_s[deployment_id] = now_s - probed.age_s
         policy = self.policy
         if not policy.route or probed.error is None or (policy.ignore_transient and probed.kind in _TRANSIENT):
-            shut.pop(deployment_id, None)
+            health.let_in(deployment_id)
             return
         fault = Fault(
             kind=probed.kind or "server",
@@ -124,7 +124,7 @@ class Probing:
             body_sent=False,
         )
         # Softly: where all have failed, a call finds out for itself.
-        shut[deployment_id] = Blocked(now_s - probed.age_s + policy.stale_s, "probe", fault, soft=True)
+        health.shut_out(deployment_id, Blocked(now_s - probed.age_s + policy.stale_s, "probe", fault, soft=True))
 
     def last(self, deployment_id: str) -> tuple[Probed, float] | None:
         """What the last probe has come to, and how long ago that is; None: nobody knows."""
