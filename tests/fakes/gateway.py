@@ -46,7 +46,7 @@ class Records(list[CallRecord]):
     def append(self, record: CallRecord) -> bool:  # type: ignore[override]  # a list that is a journal
         return self.keep(msgspec.msgpack.encode(record), nano_usd=record.cost_nano_usd or 0)
 
-    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+    def keep(self, packed: bytes, nano_usd: int) -> bool:
         del nano_usd
         super().append(msgspec.msgpack.decode(packed, type=CallRecord))
         return True

@@ -101,13 +101,18 @@ async def test_a_worker_that_may_write_no_more_answers_on_and_says_what_is_lost(
         await gateway.ask(10)
         assert await gateway.until_accounted() == (10, 0)
         resource.prlimit(worker, resource.RLIMIT_FSIZE, (0, hard))
+        async with asyncio.timeout(20):
+            # What blocks it has it still fills.
+            while not (await gateway.until_accounted())[1]:
+                await gateway.ask(50)
+        kept, lost = await gateway.until_accounted()
         await gateway.ask(10)
-        assert await gateway.until_accounted() == (10, 10)
+        assert await gateway.until_accounted() == (kept, lost + 10)
         await gateway.until_alarmed()
         resource.prlimit(worker, resource.RLIMIT_FSIZE, (hard, hard))
         async with asyncio.timeout(20):
             # It looks for room once a second.
-            while (await gateway.until_accounted())[0] == 10:
+            while (await gateway.until_accounted())[0] == kept:
                 await gateway.ask(1)
         await gateway.ask(10)
         kept, lost = await gateway.until_accounted()

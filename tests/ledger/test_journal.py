@@ -123,13 +123,39 @@ def _written(directory: Path, count: int) -> tuple[Path, list[CallRecord], list[
 
 def test_a_torn_tail_is_passed_over_and_told(tmp_path: Path) -> None:
     path, records, positions = _written(tmp_path, 3)
-    for size in range(positions[2] + 1, path.stat().st_size):
-        os.truncate(path, size)
+    whole = path.read_bytes()
+    for size in range(positions[2] + 1, len(whole)):
+        path.write_bytes(whole[:size])
         chunk = read(path, 0, 100)
         assert (chunk.records, chunk.end, chunk.position) == (records[:2], "torn", positions[2])
-        # grows back with zeros, as a file system leaves it behind a power cut
-        path.write_bytes(path.read_bytes()[: positions[2]] + b"\0" * 500)
-        assert read(path, 0, 100)[:3] == (records[:2], positions[2], "torn")
+        assert read(path, 0, 100, live=True)[:3] == (records[:2], positions[2], "end"), "it may still be whole"
+
+
+def test_half_a_record_in_the_room_ahead_is_a_torn_tail_and_room_alone_is_none(tmp_path: Path) -> None:
+    """As a killed writer leaves it: the head is written first, what follows may be there or not."""
+    path, records, positions = _written(tmp_path, 3)
+    whole = path.read_bytes()
+    for size in range(positions[2], len(whole.rstrip(b"\0"))):
+        path.write_bytes(whole[:size] + b"\0" * 5_000)
+        chunk = read(path, 0, 100)
+        assert (chunk.records, chunk.position, chunk.damaged) == (records[:2], positions[2], 0)
+        assert chunk.end == ("end" if size == positions[2] else "torn")
+        assert read(path, 0, 100, live=True)[:3] == (records[:2], positions[2], "end")
+
+
+def test_records_behind_a_hole_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    """A page that did not reach the disk when the power went, and one behind it that did."""
+    path, records, positions = _written(tmp_path, 4)
+    whole = path.read_bytes()
+    hole = positions[2] - positions[1]
+    path.write_bytes(whole[: positions[1]] + b"\0" * hole + whole[positions[2] :])
+    assert read(path, 0, 100)[:3] == (records[:1], positions[1], "damaged")
+
+
+def test_a_header_that_did_not_reach_the_disk_is_an_empty_segment(tmp_path: Path) -> None:
+    path = tmp_path / "x-00000001.wal"
+    path.write_bytes(b"\0" * 5_000)
+    assert read(path, 0, 100)[:3] == ([], 0, "end")
 
 
 @pytest.mark.parametrize("size", range(HEADER_BYTES))

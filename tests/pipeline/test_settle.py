@@ -45,7 +45,7 @@ class _Keeps:
         self._kept.append(record)
         return True
 
-    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+    def keep(self, packed: bytes, nano_usd: int) -> bool:
         del nano_usd
         return self.append(msgspec.msgpack.decode(packed, type=CallRecord))
 
@@ -65,7 +65,7 @@ class _Full:
     def append(self, _: CallRecord) -> bool:
         return False
 
-    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+    def keep(self, packed: bytes, nano_usd: int) -> bool:
         del packed, nano_usd
         return False
 

@@ -25,7 +25,7 @@ from wayport.core.record import CallRecord
 from wayport.ledger.bodies import Redaction
 from wayport.ledger.calls import CallLog, Opened, essence
 from wayport.ledger.opens import read_open
-from wayport.ledger.segment import DONE, LIVE, OPEN, is_alive, list_spool, read, writer_of
+from wayport.ledger.segment import DONE, LIVE, OPEN, is_alive, list_spool, read, unread_bytes, writer_of
 from wayport.storage.database import Database
 from wayport.storage.tables import bodies, spool_positions
 
@@ -189,8 +189,8 @@ class Drain:
         for directory in self._spools():
             for segment in list_spool(directory).segments:
                 try:
-                    total += segment.stat().st_size - positions.get(segment.stem, 0)
-                except FileNotFoundError:  # drained meanwhile
+                    total += unread_bytes(segment, positions.get(segment.stem, 0))
+                except OSError:  # drained meanwhile, or told where it is read
                     continue
         return total
 
@@ -226,9 +226,8 @@ class Drain:
             living = alive.get(writer, True)
             finished = 0
             for segment in own:
-                if batch.room <= 0 or not self._gather_segment(segment, writer, positions, batch):
-                    break
-                if living and segment is own[-1]:
+                live = living and segment is own[-1]
+                if batch.room <= 0 or not self._gather_segment(segment, writer, positions, batch, live=live) or live:
                     break
                 batch.finished.append(segment)
                 finished += 1
@@ -238,10 +237,12 @@ class Drain:
                 batch.dead.append(Writer(directory, writer))
                 batch.opening |= {record.call_id: Opened(writer, record) for record in under_way}
 
-    def _gather_segment(self, segment: Path, writer: str, positions: dict[str, int], batch: Batch) -> bool:
+    def _gather_segment(
+        self, segment: Path, writer: str, positions: dict[str, int], batch: Batch, *, live: bool
+    ) -> bool:
         """Reads on in a segment; tells whether its present end is reached."""
         try:
-            chunk = read(segment, positions.get(segment.stem, 0), batch.room)
+            chunk = read(segment, positions.get(segment.stem, 0), batch.room, live=live)
         except FileNotFoundError:
             return False
         batch.take(writer, chunk.records)
@@ -373,8 +374,7 @@ class Drain:
                 continue
             positions.pop(segment.stem, None)
             self._gone.append(segment.stem)
-        # A living writer's segment may end in half a frame at the moment; only a finished one is torn.
-        for segment in set(batch.finished).intersection(batch.torn):
+        for segment in batch.torn:
             self._counts["torn_tails"] += 1
             log.warning("the journal of a dead process ends in half a record", extra={"segment": segment.name})
         for writer in batch.dead:

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from wayport.core.clock import Clock
 from wayport.core.record import CallRecord
-from wayport.ledger.segment import DONE, SEGMENT, read
+from wayport.ledger.segment import DONE, SEGMENT, read, unread_bytes
 
 log = logging.getLogger("wayport.journal")
 
@@ -73,9 +73,10 @@ class Follower:
                 break
             position = self._next.get(segment.stem, 0)
             try:
-                chunk = read(segment, position, limit - len(found), holding=self._holding)
-                # Of a finished segment whatever stands behind the last whole frame is nothing that will ever be whole.
-                through = chunk.end != "full" and segment.suffix == DONE
+                finished = segment.suffix == DONE
+                chunk = read(segment, position, limit - len(found), live=not finished, holding=self._holding)
+                # Whatever stands there behind the last whole frame is nothing that will ever be whole.
+                through = finished and chunk.end != "full"
                 self._next[segment.stem] = max(chunk.position, segment.stat().st_size) if through else chunk.position
             except OSError:
                 # Renamed or removed since it was listed: the next look finds it.
@@ -130,8 +131,8 @@ class Follower:
         """How much it has not been told of."""
         total = 0
         for segment in segments(self._root):
-            with suppress(FileNotFoundError):
-                total += max(0, segment.stat().st_size - self._state.positions.get(segment.stem, 0))
+            with suppress(OSError):
+                total += unread_bytes(segment, self._state.positions.get(segment.stem, 0))
         return total
 
     def catch_up(self) -> int:

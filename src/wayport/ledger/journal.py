@@ -1,9 +1,9 @@
 """The journal's write-ahead spool: a call's record is in the kernel's hands before the call's last bytes leave us.
 
-`append` makes one system call, takes no lock, waits for nobody and never raises: what cannot be kept is counted and said.
+`append` copies into a mapped file (mapped.py) or makes one system call, takes no lock, waits for nobody and never raises:
+what cannot be kept is counted and said.
 """
 
-import errno
 import logging
 import os
 import threading
@@ -11,14 +11,16 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 
 from wayport.core.clock import Clock
 from wayport.core.ids import NewId, uuid7
 from wayport.core.record import CallRecord
+from wayport.ledger.mapped import GrowingSegment, stands_by_its_blocks
 from wayport.ledger.opens import OpenCalls
-from wayport.ledger.segment import FRAME, FRAME_BYTES, LIVE, MAGIC, SEGMENT, checksum, lock, segment_name
+from wayport.ledger.segment import FRAME_BYTES, LIVE, SEED, SEGMENT, lock, pack_head, segment_name
 
 log = logging.getLogger("wayport.journal")
 
@@ -38,7 +40,6 @@ _MAX_INT = 2**63 - 1
 
 class SpoolState(msgspec.Struct, frozen=True, kw_only=True):
     appended: int
-    appended_bytes: int
     lost: int
     """records that could not be kept"""
     lost_nano_usd: int
@@ -71,12 +72,10 @@ class Spool:
         self._on_full = on_full
         self._segment_bytes = min(segment_bytes, max(1, max_bytes // 4))
         self._encode: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
-        self._fd = -1
+        self._segment: GrowingSegment | None = None
         self._live_fd = -1
         self._number = 0
-        self._position = 0
         self._appended = 0
-        self._appended_bytes = 0
         self._lost = 0
         self._lost_nano_usd = 0
         self._failed_syncs = 0
@@ -88,13 +87,16 @@ class Spool:
         self._complained_at_s = float("-inf")
         self._closed = threading.Event()
         self._retired: deque[int] = deque()
-        self._synced: tuple[int, int] = (-1, 0)
+        self._synced = 0
+        """so many of the appended are on the disk"""
+        self._mapping = False
+        """records are copied into mapped files"""
         self._named = True
         """the present segment's name is on the disk"""
         self._open_segment()
         self.opens: OpenCalls | None = None
         """where calls that are under way are kept; None: in the spool itself"""
-        if sync != "always" and self._live_fd >= 0:
+        if self._mapping:
             self.opens = OpenCalls.beside(directory, self.writer)
         self._thread: threading.Thread | None = None
         if sync == "1s":
@@ -116,22 +118,39 @@ class Spool:
                 self._lose(nano_usd, "the record cannot be encoded")
                 return False
             payload = self._encode(salvaged)
-        return self.keep(payload, nano_usd=nano_usd)
+        return self.keep(payload, nano_usd)
 
-    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+    def keep(self, packed: bytes, nano_usd: int) -> bool:
         """`append` of a record that is MessagePack already; `nano_usd`: what it costs."""
-        length = len(packed)
-        frame = FRAME.pack(length, checksum(packed, length)) + packed
-        fd, position = self._fd, self._position
-        if fd < 0 or position >= self._segment_bytes:
+        segment = self._segment
+        if segment is None:
+            return self._keep_further_on(packed, nano_usd)
+        at, length = segment.at, len(packed)
+        begin = at + FRAME_BYTES
+        end = begin + length
+        if end > segment.room:
+            return self._keep_further_on(packed, nano_usd)
+        pages = segment.pages
+        # The head first: whatever comes of us while we copy, it says how far that might have gone.
+        pages[at:begin] = pack_head(length, crc32(packed, length ^ SEED))
+        pages[begin:end] = packed
+        segment.at = end
+        self._appended += 1
+        return True
+
+    def _keep_further_on(self, packed: bytes, nano_usd: int) -> bool:
+        """Where the mapped room is used up, or nothing is mapped."""
+        segment, length = self._segment, len(packed)
+        if segment is None or segment.position >= self._segment_bytes:
             self._rotate()
-            fd, position = self._fd, self._position
-            if fd < 0:
+            segment = self._segment
+            if segment is None:
                 self._lose(nano_usd, None)
                 return False
+        if segment.make_room(FRAME_BYTES + length):
+            return self.keep(packed, nano_usd)
         try:
-            written = os.write(fd, frame)
-            if written != length + FRAME_BYTES:
+            if not segment.write(pack_head(length, crc32(packed, length ^ SEED)) + packed):
                 if self._on_full == "refuse":
                     self._abandon()
                 else:
@@ -139,24 +158,22 @@ class Spool:
                 self._lose(nano_usd, "the disk is full")
                 return False
             if self._sync == "always":
-                os.fdatasync(fd)
+                os.fdatasync(segment.fd)
         except OSError as error:
             self._abandon()
             self._lose(nano_usd, error.strerror or str(error))
             return False
-        self._position = position + written
         self._appended += 1
-        self._appended_bytes += written
         return True
 
     def refusing(self) -> bool:
         """Whether calls on a budget must be turned away because their cost could not be kept (`on_full: refuse`)."""
         if self._on_full != "refuse":
             return False
-        if self._fd < 0:
+        if self._segment is None:
             # Nobody else would look whether there is room again: calls that are refused append nothing.
             self._rotate()
-            return self._fd < 0
+            return self._segment is None
         if not self._full:
             return False
         self._measure()
@@ -166,7 +183,6 @@ class Spool:
     def state(self) -> SpoolState:
         return SpoolState(
             appended=self._appended,
-            appended_bytes=self._appended_bytes,
             lost=self._lost,
             lost_nano_usd=self._lost_nano_usd,
             failed_syncs=self._failed_syncs,
@@ -183,10 +199,14 @@ class Spool:
             self.sync_now()
         if self.opens is not None:
             self.opens.let_go()
-        for fd in (self._fd, self._live_fd, *self._retired):
+        if self._segment is not None:
+            self._segment.finish()
+            self._retired.append(self._segment.fd)
+        for fd in (*self._retired, self._live_fd):
             if fd >= 0:
                 os.close(fd)
-        self._fd = self._live_fd = -1
+        self._segment = None
+        self._live_fd = -1
         self._retired.clear()
 
     def sync_now(self) -> None:
@@ -195,10 +215,11 @@ class Spool:
             fd = self._retired.popleft()
             self._fdatasync(fd)
             os.close(fd)
-        fd, state = self._fd, (self._number, self._position)
-        if fd >= 0 and state != self._synced:
-            self._fdatasync(fd)
-            self._synced = state
+        # In this order: what another segment gets meanwhile is for the next time.
+        appended, segment = self._appended, self._segment
+        if segment is not None and appended != self._synced:
+            self._fdatasync(segment.fd)
+            self._synced = appended
         try:
             if not self._named:
                 # A name that is not on the disk is no name after a power cut.
@@ -230,16 +251,20 @@ class Spool:
         now_s = self._clock.steady_s()
         if now_s >= self._retry_at_s:
             self._open_segment()
-            if self._fd < 0:
+            if self._segment is None:
                 self._retry_at_s = now_s + _RETRY_S
 
     def _retire(self) -> None:
-        if self._fd >= 0:
-            if self._sync == "1s":
-                self._retired.append(self._fd)
-            else:
-                os.close(self._fd)
-        self._fd = -1
+        segment = self._segment
+        if segment is None:
+            return
+        # Cut before there is another one: what is not the last one is read as finished.
+        segment.finish()
+        if self._sync == "1s":
+            self._retired.append(segment.fd)
+        else:
+            os.close(segment.fd)
+        self._segment = None
 
     def _open_segment(self) -> None:
         self._measured_at_s = float("-inf")
@@ -250,26 +275,23 @@ class Spool:
             return
         try:
             self._begin_life()
-            self._fd = self._create_segment()
+            self._segment = self._create_segment()
         except OSError as error:
             self._error = error.strerror or str(error)
-        else:
-            self._position = len(MAGIC)
 
-    def _create_segment(self) -> int:
+    def _create_segment(self) -> GrowingSegment:
         self._number += 1
         path = self.directory / segment_name(self.writer, self._number)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            _write_whole(fd, MAGIC)
-            if self._sync == "always":
+        segment = GrowingSegment(path, most_bytes=self._segment_bytes, mapping=self._mapping)
+        if self._sync == "always":
+            try:
                 self._sync_directory()
-            self._named = False
-        except OSError:
-            os.close(fd)
-            path.unlink(missing_ok=True)
-            raise
-        return fd
+            except OSError:
+                os.close(segment.fd)
+                path.unlink(missing_ok=True)
+                raise
+        self._named = False
+        return segment
 
     def _begin_life(self) -> None:
         """Takes the lock that says we live. Named after it is held, so nobody sees our file without a lock on it."""
@@ -286,6 +308,8 @@ class Spool:
             os.close(fd)
             raise
         self._live_fd = fd
+        # Where each record is to be on the disk before its call goes on, there is a system call anyway.
+        self._mapping = self._sync != "always" and stands_by_its_blocks(self.directory)
 
     def _sync_directory(self) -> None:
         fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -300,7 +324,8 @@ class Spool:
         if now_s < self._measured_at_s + _RETRY_S:
             return
         self._measured_at_s = now_s
-        self._used_bytes = _bytes_in(self.directory)
+        ahead_bytes = 0 if self._segment is None else self._segment.room - self._segment.at
+        self._used_bytes = _bytes_in(self.directory) - ahead_bytes
         self._full = self._used_bytes + self._segment_bytes > self._max_bytes
         if self._full:
             self._complain("the spool is full", used_bytes=self._used_bytes, limit_bytes=self._max_bytes)
@@ -309,10 +334,11 @@ class Spool:
 
     def _take_back(self) -> None:
         """Removes half a frame, so that the segment stays readable; where that fails, the segment is left."""
-        try:
-            os.ftruncate(self._fd, self._position)
-        except OSError:
-            self._retire()
+        if self._segment is not None:
+            try:
+                self._segment.cut()
+            except OSError:
+                self._retire()
 
     def _abandon(self) -> None:
         """After an error of the disk this file may hold anything behind our position: go on in another one."""
@@ -332,11 +358,6 @@ class Spool:
         if now_s >= self._complained_at_s + _COMPLAINT_INTERVAL_S:
             self._complained_at_s = now_s
             log.error(event, extra={"spool": str(self.directory), **fields})
-
-
-def _write_whole(fd: int, data: bytes) -> None:
-    if os.write(fd, data) != len(data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _bytes_in(directory: Path) -> int:

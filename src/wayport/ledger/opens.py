@@ -3,19 +3,21 @@
     spool/<node>-<worker>/<writer>.open    header, then slots: length, CRC-32, MessagePack of an opening record
 
 A call takes a slot before anything is sent for it and leaves the slot when its own record is in the spool. The file is
-mapped into memory: both are a copy of some hundred bytes and no system call, and what is copied is in the kernel's hands,
-so that `kill -9` loses none of it. Its blocks are allocated when it is made; a disk that fills up later cannot hurt it.
+mapped into memory (mapped.py): both are a copy of some hundred bytes and no system call, and what is copied is in the
+kernel's hands, so that `kill -9` loses none of it. Its blocks are allocated when it is made; a disk that fills up later
+cannot hurt it.
 """
 
-import mmap
 import os
 from pathlib import Path
 from typing import Self
+from zlib import crc32
 
 import msgspec
 
 from wayport.core.record import CallRecord
-from wayport.ledger.segment import FRAME, FRAME_BYTES, OPEN, checksum
+from wayport.ledger.mapped import mapped
+from wayport.ledger.segment import FRAME, FRAME_BYTES, OPEN, SEED, pack_head
 
 MAGIC = b"WAYOPN1\n"
 SLOT_BYTES = 1024
@@ -35,11 +37,9 @@ class OpenCalls:
         size = SLOT_BYTES * (slots + 1)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            # Without blocks of its own a mapped page that is written to a full disk would kill the process.
-            os.posix_fallocate(self._fd, 0, size)
-            self._pages = mmap.mmap(self._fd, size)
+            self._pages = mapped(self._fd, 0, size)
             self._pages[: len(MAGIC)] = MAGIC
-        except (OSError, ValueError):
+        except OSError:
             os.close(self._fd)
             path.unlink(missing_ok=True)
             raise
@@ -49,11 +49,12 @@ class OpenCalls:
 
     def open(self, payload: bytes) -> int:
         """Keeps an opening record; returns its slot, or 0 where there is no room for it."""
-        length = len(payload)
-        if length > _ROOM or not self._free:
+        length, free = len(payload), self._free
+        if length > _ROOM or not free:
             return 0
-        slot = self._free.pop()
-        self._pages[slot : slot + FRAME_BYTES + length] = FRAME.pack(length, checksum(payload, length)) + payload
+        slot = free.pop()
+        head = pack_head(length, crc32(payload, length ^ SEED))
+        self._pages[slot : slot + FRAME_BYTES + length] = head + payload
         self.unsynced = True
         return slot
 
@@ -94,7 +95,7 @@ def read_open(path: Path) -> list[CallRecord]:
     for slot in range(SLOT_BYTES, len(data), SLOT_BYTES):
         length, expected = FRAME.unpack_from(data, slot)
         payload = data[slot + FRAME_BYTES : slot + FRAME_BYTES + length]
-        if 0 < length <= _ROOM and checksum(payload, length) == expected:
+        if 0 < length <= _ROOM and crc32(payload, length ^ SEED) == expected:
             try:
                 found.append(_decode(payload))
             except (msgspec.DecodeError, UnicodeDecodeError):

@@ -6,7 +6,8 @@
     spool/<node>-<worker>/<writer>-00000001.done   a segment that is in the database and still read by followers
 
 A segment is finished when its writer has begun a later one or is dead. What stands behind the last whole frame of a
-finished segment was never acknowledged: a torn tail, which may be passed over.
+finished segment was never acknowledged: a torn tail, which may be passed over. Zeros are not even that: a writer has room
+ahead of itself, which it cuts off when it goes on to another segment and leaves behind when it is killed.
 """
 
 import fcntl
@@ -24,6 +25,9 @@ MAGIC = b"WAYSPL1\n"
 HEADER_BYTES = len(MAGIC)
 FRAME = struct.Struct("<II")
 FRAME_BYTES = FRAME.size
+pack_head = FRAME.pack
+SEED = 0x5753
+"""A frame's checksum is `crc32(payload, length ^ SEED)`: over the length, too, and never that of a run of zeros."""
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 SEGMENT = ".wal"
 DONE = ".done"
@@ -33,13 +37,15 @@ OPEN = ".open"
 """calls under way (opens.py)"""
 
 _READ_BYTES = 1024 * 1024
+_FIRST_READ_BYTES = 16 * 1024
+"""most looks find little that is new"""
 _SCAN_BYTES = 4 * 1024 * 1024
 """so much is looked through at most for records of one kind, before somebody else has a turn"""
 
 _decode = msgspec.msgpack.Decoder(CallRecord).decode
 
 End = Literal["full", "end", "torn", "damaged"]
-"""why reading stopped: enough records; the last whole frame; bytes behind it that are none; damage that has no end"""
+"""why reading stopped: enough records; nothing behind the last whole frame; a part of one; damage that has no end"""
 
 
 class Chunk(NamedTuple):
@@ -59,11 +65,6 @@ def segment_name(writer: str, number: int) -> str:
 
 def writer_of(segment: Path) -> str:
     return segment.stem.rpartition("-")[0]
-
-
-def checksum(payload: bytes | memoryview, length: int) -> int:
-    """Over the length and the payload: seeded with the length, so that a run of zeros is no valid frame."""
-    return zlib.crc32(payload, length ^ 0x5753)
 
 
 def lock(fd: int) -> bool:
@@ -109,10 +110,12 @@ def is_alive(directory: Path, writer: str) -> bool:
         os.close(fd)
 
 
-def read(path: Path, position: int, limit: int, *, holding: bytes = b"") -> Chunk:
+def read(path: Path, position: int, limit: int, *, live: bool = False, holding: bytes = b"") -> Chunk:
     """Reads at most `limit` records behind `position`. Raises `OSError`.
 
-    With `holding` frames without these bytes are passed over, unread, so many megabytes of them in one go.
+    `live`: its writer may be at work on it. What is no whole frame at its end is not there yet, whatever it looks like.
+    With `holding` records without these bytes are passed over; in a segment that is not live unread, so many megabytes of
+    them in one go.
     """
     records: list[CallRecord] = []
     rejected: list[bytes] = []
@@ -120,32 +123,37 @@ def read(path: Path, position: int, limit: int, *, holding: bytes = b"") -> Chun
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(fd).st_size
+        window = _Window(fd, size)
         if position < HEADER_BYTES:
             if size < HEADER_BYTES:
                 return Chunk(records, position, "torn" if size else "end", rejected, damaged)
             if os.pread(fd, HEADER_BYTES, 0) != MAGIC:
-                return Chunk(records, position, "damaged", rejected, damaged)
+                # Its size alone was on the disk when the power went.
+                return Chunk(records, position, "end" if window.is_zero_from(0) else "damaged", rejected, damaged)
             position = HEADER_BYTES
-        window = _Window(fd, size)
         until = position + _SCAN_BYTES
         while len(records) + len(rejected) < limit:
             if holding:
-                position = window.skip(position, holding)
+                if not live:
+                    position = window.skip(position, holding)
                 if position >= until:
                     break
             if position == size:
                 return Chunk(records, position, "end", rejected, damaged)
             frame = window.frame(position)
-            if frame is None:
-                return Chunk(records, position, "torn", rejected, damaged)
-            if not frame.valid:
-                # One bad frame among good ones costs itself; where no good one follows, the rest cannot be framed.
-                follower = window.frame(frame.next) if frame.next < size else None
-                if follower is None or not follower.valid:
-                    end: End = "torn" if window.is_zero_from(position) else "damaged"
-                    return Chunk(records, position, end, rejected, damaged)
-                damaged += 1
-            else:
+            if frame is not None and not frame.valid and window.is_valid(frame.next):
+                # The writer's copying and ours may have met: half of this frame, and the one behind it, written a moment
+                # later, whole. With a look of its own, the first is whole as well, unless it is damaged.
+                frame = window.frame_again(position)
+                if frame is not None and not frame.valid and window.is_valid(frame.next):
+                    # One bad frame among good ones costs itself.
+                    damaged += 1
+                    position = frame.next
+                    continue
+            if frame is None or not frame.valid:
+                end: End = "end" if live else "torn" if frame is None else window.after(position, frame)
+                return Chunk(records, position, end, rejected, damaged)
+            if not (live and holding) or frame.holds(holding):
                 try:
                     records.append(_decode(frame.payload))
                 except (msgspec.DecodeError, UnicodeDecodeError):
@@ -156,33 +164,71 @@ def read(path: Path, position: int, limit: int, *, holding: bytes = b"") -> Chun
         os.close(fd)
 
 
+def unread_bytes(path: Path, position: int) -> int:
+    """How much stands in a segment behind `position`, without the room that its writer has ahead. Raises `OSError`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        window = _Window(fd, size)
+        if window.is_zero_from(max(HEADER_BYTES, size - FRAME_BYTES)):
+            size = window.end(max(HEADER_BYTES, position))
+        return max(0, size - position)
+    finally:
+        os.close(fd)
+
+
 class _Frame(NamedTuple):
     payload: memoryview
     next: int
     valid: bool
 
+    def holds(self, wanted: bytes) -> bool:
+        return bytes(self.payload).find(wanted) >= 0
+
 
 class _Window:
-    """A file seen through a buffer of one megabyte, or of one frame where that is larger."""
+    """A file seen through a buffer of one megabyte at most, or of one frame where that is larger.
+
+    `size` is what it had at the beginning: it may grow, and be cut off behind its last frame, meanwhile.
+    """
 
     def __init__(self, fd: int, size: int) -> None:
         self._fd = fd
         self._size = size
         self._start = 0
         self._data = memoryview(b"")
+        self._read_bytes = _FIRST_READ_BYTES
 
     def frame(self, position: int) -> _Frame | None:
         """The frame at `position`, or None where the file ends before the frame does."""
-        if position + FRAME_BYTES > self._size:
+        head = self._bytes(position, FRAME_BYTES)
+        if len(head) < FRAME_BYTES:
             return None
-        length, expected = FRAME.unpack(self._bytes(position, FRAME_BYTES))
+        length, expected = FRAME.unpack(head)
         end = position + FRAME_BYTES + length
         if length > MAX_RECORD_BYTES:
             return _Frame(memoryview(b""), end, valid=False)
-        if end > self._size:
-            return None
         payload = self._bytes(position + FRAME_BYTES, length)
-        return _Frame(payload, end, valid=checksum(payload, length) == expected)
+        if len(payload) < length:
+            return None
+        return _Frame(payload, end, valid=zlib.crc32(payload, length ^ SEED) == expected)
+
+    def frame_again(self, position: int) -> _Frame | None:
+        """The same, read anew."""
+        self._data = memoryview(b"")
+        return self.frame(position)
+
+    def is_valid(self, position: int) -> bool:
+        """Whether a whole frame stands there."""
+        frame = self.frame(position)
+        return frame is not None and frame.valid
+
+    def after(self, position: int, frame: _Frame) -> End:
+        """What it means that this one at `position`, which is not valid, is the last that can be told."""
+        if not self.is_zero_from(frame.next):
+            return "damaged"
+        # A writer begins with the head. Where there is none, it had not begun.
+        return "torn" if any(self._bytes(position, FRAME_BYTES)) else "end"
 
     def skip(self, position: int, holding: bytes) -> int:
         """Behind the whole frames at `position` that do not hold these bytes, as far as the buffer reaches.
@@ -205,19 +251,32 @@ class _Window:
             offset = after
         return self._start + offset
 
+    def end(self, position: int) -> int:
+        """Where the frames end of which the first is at `position`, going by their lengths."""
+        while len(head := self._bytes(position, FRAME_BYTES)) == FRAME_BYTES:
+            length: int = FRAME.unpack(head)[0]
+            if not length:
+                break
+            position += FRAME_BYTES + length
+        return min(position, self._size)
+
     def is_zero_from(self, position: int) -> bool:
-        """Whether only zeros follow: what a file system leaves behind a power cut."""
+        """Whether only zeros follow: room that was not used, or what a file system leaves behind a power cut."""
         while position < self._size:
             data = os.pread(self._fd, _READ_BYTES, position)
             if data.count(0) != len(data):
                 return False
+            if not data:
+                break
             position += len(data)
         return True
 
     def _bytes(self, position: int, length: int) -> memoryview:
+        """These, or as many of them as there are."""
         offset = position - self._start
         if offset < 0 or offset + length > len(self._data):
-            self._data = memoryview(os.pread(self._fd, max(length, _READ_BYTES), position))
+            self._data = memoryview(os.pread(self._fd, max(length, self._read_bytes), position))
             self._start = position
+            self._read_bytes = min(4 * self._read_bytes, _READ_BYTES)
             offset = 0
         return self._data[offset : offset + length]

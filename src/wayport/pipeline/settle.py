@@ -30,7 +30,7 @@ class Journal(Protocol):
         """False: it could not be kept."""
         ...
 
-    def keep(self, packed: bytes, *, nano_usd: int) -> bool:
+    def keep(self, packed: bytes, nano_usd: int) -> bool:
         """The same of a record as MessagePack; `nano_usd`: what it costs."""
         ...
 
@@ -135,7 +135,7 @@ class Settlement:
                 pass  # Lone surrogates or the like: the journal knows what to do with a record.
             else:
                 self._keep_trace(packed)
-                return journal is None or journal.keep(packed, nano_usd=nano_usd)
+                return journal is None or journal.keep(packed, nano_usd)
         record = unpacked(kind.record, own)
         # What copies of one record would share: it is written to, call by call.
         record.target_windows = {}
