@@ -13,6 +13,7 @@ from wayport.core.usage import Usage
 from wayport.dialects.dialect import Glance, Profile, Stated
 from wayport.dialects.openai_chat import DIALECT
 from wayport.wire import patch, sse
+from wayport.wire.openai_chat import CompletionDetails, PromptDetails
 
 assert DIALECT.passthrough is not None
 PASSTHROUGH = DIALECT.passthrough
@@ -237,3 +238,27 @@ def test_an_error_event_as_facts() -> None:
     fault = PASSTHROUGH.fault_of(event(error={"message": "Slow down.", "code": "rate_limit_exceeded"}))
     assert (fault.kind, fault.message) == ("rate_limit", "Slow down.")
     assert PASSTHROUGH.fault_of(b"event: error\ndata: boom\n\n").message == "boom"
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [("prompt_tokens_details", name) for name in PromptDetails.__struct_fields__]
+    + [("completion_tokens_details", name) for name in CompletionDetails.__struct_fields__],
+)
+def test_no_detail_of_the_usage_is_passed_over(where: str, name: str) -> None:
+    """Each is billed apart: also where it is the only one that is stated."""
+    counts = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
+    plain, detailed = (
+        PASSTHROUGH.patch_response(json.dumps({"usage": {**counts, where: {name: count}}}).encode(), model=None)[
+            1
+        ].usage
+        for count in (0, 4)
+    )
+    assert plain == Usage(input_tokens=9, output_tokens=9)
+    assert detailed != plain
+
+
+def test_markers_on_tools_stay_where_they_are_understood_and_go_elsewhere() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}, "cache_control": {"type": "ephemeral"}}
+    assert "cache_control" in patched({"tools": [tool]}, cache_markers=True)[0]["tools"][0]
+    assert "cache_control" not in patched({"tools": [tool]})[0]["tools"][0]

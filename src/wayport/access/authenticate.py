@@ -58,7 +58,7 @@ class Authenticator:
         if key is None:
             raise refusals.no_key(self._compat)
         key_hash = sha256(key).hexdigest()
-        if (known := self._remembered(key_hash)) is not None:
+        if (known := self._remembered(key_hash, self._cache.steady_s())) is not None:
             return known
         if not key.startswith(b"sk-"):
             raise refusals.malformed_key(self._compat, key)
@@ -75,12 +75,12 @@ class Authenticator:
         key = find_key(header, own_names=self._header_names)
         return None if key is None else sha256(key).hexdigest()
 
-    def known(self, name: str) -> Principal | None:
+    def known(self, name: str, now_s: float) -> Principal | None:
         """The principal of that name, if it may be used without asking."""
-        return self._nobody if self._keyless else self._remembered(name)
+        return self._nobody if self._keyless else self._remembered(name, now_s)
 
-    def _remembered(self, key_hash: str) -> Principal | None:
-        return self._cache.fresh(key_hash) or self._master(key_hash)
+    def _remembered(self, key_hash: str, now_s: float) -> Principal | None:
+        return self._cache.fresh(key_hash, now_s) or self._master(key_hash)
 
     def _master(self, key_hash: str) -> Principal | None:
         found = None

@@ -8,6 +8,9 @@ import asyncio
 from collections import OrderedDict
 from typing import Literal, NamedTuple, TypeVar
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from wayport.access.principal import Control, Principal
 from wayport.core.clock import Clock
 from wayport.core.errors import Unavailable
@@ -19,7 +22,7 @@ _NEVER = float("-inf")
 _Value = TypeVar("_Value")
 
 
-class _Entry(NamedTuple):
+class _Entry(Struct, frozen=True):
     principal: Principal
     fresh_until_s: float
     stale_until_s: float
@@ -48,7 +51,7 @@ class PrincipalCache:
     ) -> None:
         self._control = control
         self._clock = clock
-        self._steady_s = clock.steady_s
+        self.steady_s = clock.steady_s
         self._tasks = tasks
         self._ttl_s = ttl_s
         self._negative_s = negative_s
@@ -65,12 +68,13 @@ class PrincipalCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def fresh(self, key_hash: str) -> Principal | None:
+    def fresh(self, key_hash: str, now_s: float) -> Principal | None:
         """The principal, if it is known and may be used without asking. The way of nearly every call."""
-        entry = self._entries.get(key_hash)
-        if entry is None or self._steady_s() >= entry.fresh_until_s:
+        entries = self._entries
+        entry = entries.get(key_hash)
+        if entry is None or now_s >= entry.fresh_until_s:
             return None
-        self._entries.move_to_end(key_hash)
+        entries.move_to_end(key_hash)
         return entry.principal
 
     async def find(self, key_hash: str) -> Principal | Refused:
@@ -79,10 +83,10 @@ class PrincipalCache:
         """
         refusal = self._refusals.get(key_hash)
         if refusal is not None:
-            if self._steady_s() < refusal.until_s:
+            if self.steady_s() < refusal.until_s:
                 return refusal.why
             del self._refusals[key_hash]
-        if (known := self.fresh(key_hash)) is not None:
+        if (known := self.fresh(key_hash, self.steady_s())) is not None:
             return known
         task = self._asking.get(key_hash)
         if task is None:
@@ -111,7 +115,7 @@ class PrincipalCache:
     def invalidate_all(self) -> None:
         """Any key may have changed: each is asked for again at its next use. What cannot be asked for serves as stale."""
         for key_hash, entry in self._entries.items():
-            self._entries[key_hash] = entry._replace(fresh_until_s=_NEVER)
+            self._entries[key_hash] = replace(entry, fresh_until_s=_NEVER)
         self._refusals.clear()
         self._overtaken.update(self._asking)
 
@@ -130,7 +134,7 @@ class PrincipalCache:
             self._asking.pop(key_hash, None)
 
     def _learn(self, key_hash: str, principal: Principal | None) -> Principal | Refused:
-        now_s = self._steady_s()
+        now_s = self.steady_s()
         why = self._objection(principal)
         if principal is None or why is not None:
             self._entries.pop(key_hash, None)
@@ -146,13 +150,13 @@ class PrincipalCache:
     def _remembered(self, key_hash: str) -> Principal | Refused | None:
         """The answer of before, for as long as it may serve; it is good for a moment, then the control is asked again."""
         entry = self._entries.get(key_hash)
-        now_s = self._steady_s()
+        now_s = self.steady_s()
         if entry is None or now_s >= entry.stale_until_s:
             return None
         if (why := self._objection(entry.principal)) is not None:
             return why
         until_s = min(now_s + min(self._retry_s, self._remaining_s(entry.principal)), entry.stale_until_s)
-        self._entries[key_hash] = entry._replace(fresh_until_s=until_s)
+        self._entries[key_hash] = replace(entry, fresh_until_s=until_s)
         return entry.principal
 
     def _objection(self, principal: Principal | None) -> Refused | None:

@@ -116,7 +116,7 @@ class MessagesPassthrough:
     def patch_event(self, event: bytes, *, model: str | None, keep_usage: bool) -> bytes:
         """The model's name stands in `message_start` only. Usage is a part of this API's events and stays."""
         del keep_usage
-        if model is None or event.startswith(_DELTA) or b'"message_start"' not in event:
+        if model is None or event.startswith(_DELTA) or event.find(b'"message_start"') < 0:
             return event
         parsed = sse.parse(event)
         fields = wire.decode_fields(parsed.data)

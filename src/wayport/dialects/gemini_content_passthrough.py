@@ -57,7 +57,7 @@ class GeminiPassthrough:
         del model, want_usage
         kept = {name: value for name, value in fields.items() if not is_ours(name)}
         contents = kept.get("contents")
-        if contents is not None and PREFIX_BYTES in bytes(contents):
+        if contents is not None and bytes(contents).find(PREFIX_BYTES) >= 0:
             kept["contents"] = without_seals(contents)
         must_fit = profile.unsupported or profile.max_output_tokens is not None
         changed = _fit(kept, profile) if must_fit else []
@@ -72,11 +72,11 @@ class GeminiPassthrough:
     def glance(self, event: bytes) -> Glance:
         if _FINISH.search(event) is not None and _ends(sse.parse(event).data):
             return Glance.TERMINAL
-        if b'"parts"' in event and _NO_WORDS.search(event) is None:
+        if event.find(b'"parts"') >= 0 and _NO_WORDS.search(event) is None:
             return Glance.CONTENT
-        if b'"error"' in event and _ERROR.match(event) is not None:
+        if event.find(b'"error"') >= 0 and _ERROR.match(event) is not None:
             return Glance.ERROR
-        return Glance.USAGE if b'"usageMetadata"' in event else Glance.OPENING
+        return Glance.USAGE if event.find(b'"usageMetadata"') >= 0 else Glance.OPENING
 
     def passes(self, data: bytes, start: int) -> bool:
         return self.glance(data[start:]) is Glance.CONTENT
@@ -90,7 +90,7 @@ class GeminiPassthrough:
     def patch_event(self, event: bytes, *, model: str | None, keep_usage: bool) -> bytes:
         """Usage is part of every Gemini event and stays."""
         del keep_usage
-        if model is None or b'"modelVersion"' not in event:
+        if model is None or event.find(b'"modelVersion"') < 0:
             return event
         parsed = sse.parse(event)
         return sse.write(_renamed(parsed.data, model), parsed.name)
@@ -129,7 +129,7 @@ def _stated(body: bytes) -> Stated:
 
 def _usage(data: bytes, before: Usage | None) -> Usage | None:
     """The counts that an answer or an event states; searches seen before are not forgotten."""
-    if b'"usageMetadata"' not in data:
+    if data.find(b'"usageMetadata"') < 0:
         return before
     try:
         seen: UsageOnly = decode_usage_only(data)

@@ -65,7 +65,7 @@ class Framing:
     def event(self, data: bytes) -> bytes:
         if not self._as_list:
             # Google indents its whole answers; values taken from one would break the line.
-            if b"\n" in data or b"\r" in data:
+            if data.find(b"\n") >= 0 or data.find(b"\r") >= 0:
                 data = data.replace(b"\r", b"").replace(b"\n", b" ")
             # httpx, which Google's SDK reads with, takes these characters for line ends. In JSON they may be escaped.
             if not data.isascii():

@@ -365,7 +365,7 @@ class ChatStreamEncoder:
 
 def _on_one_line(event: bytes) -> bytes:
     """The event, closed. What an upstream wrote may be indented; within strings line ends are escaped."""
-    if b"\n" in event or b"\r" in event:
+    if event.find(b"\n") >= 0 or event.find(b"\r") >= 0:
         event = event.replace(b"\r", b" ").replace(b"\n", b" ")
     return event + b"\n\n"
 

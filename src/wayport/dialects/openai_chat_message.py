@@ -66,9 +66,14 @@ _TOLD: dict[FinishReason, str] = {
 }
 
 
+def finish_of(word: str) -> FinishReason:
+    # As nearly all write it, it is found at once.
+    return _FINISH.get(word) or _FINISH.get(word.lower(), "stop")
+
+
 def read_finish(word: str, *, has_calls: bool) -> FinishReason:
     """Some say `stop`, or nothing, where tools were called."""
-    finish = _FINISH.get(word.lower(), "stop")
+    finish = finish_of(word)
     return "tool_calls" if has_calls and finish == "stop" else finish
 
 

@@ -1,7 +1,8 @@
 """What passthrough must do to a chat request for one target, worked out once per profile.
 
 Most requests need a new model name and nothing else. Where the target wants the content itself otherwise (another role,
-no markers, reasoning sent back), the request is read and written anew instead: `Plan.must_rewrite` says so.
+no markers, reasoning sent back), the request is read and written anew instead: `Plan.minds_messages` and
+`Plan.minds_fields` say so.
 """
 
 import msgspec
@@ -10,7 +11,7 @@ from msgspec import UNSET, Raw
 from wayport.dialects import openai_read as read
 from wayport.dialects.dialect import Profile
 from wayport.dialects.openai_read import encode, is_null
-from wayport.wire.openai_chat import MessageGlimpse, messages_glimpse_decoder
+from wayport.wire.openai_chat import OWN_FIELDS, MessageGlimpse, messages_glimpse_decoder
 from wayport.wire.patch import Fields
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
@@ -23,7 +24,9 @@ _SIGNATURE = b'"thought_signature"'
 
 
 class Plan:
-    """The work for one profile. `touches`: the fields that call for any."""
+    """The work for one profile. `touches`: the fields that call for any. `plain`: those that are known and call for none,
+    whatever they say.
+    """
 
     def __init__(self, profile: Profile, *, limit: str | None = None) -> None:
         """`limit`: the name of the output limit, where the profile's is not meant."""
@@ -50,6 +53,9 @@ class Plan:
             touches.add("stream_options")
         self.touches = frozenset(touches)
         self._rewritten = self._fields_to_rewrite()
+        self.plain = OWN_FIELDS - self.touches - self._rewritten
+        if not profile.cache_markers:
+            self.plain -= {"tools"}
         self._unwanted = self._unwanted_in_answers()
         self._no_developer = profile.system_role != "developer"
         self._only_user = profile.system_role == "user"
@@ -84,8 +90,8 @@ class Plan:
             unwanted += ["extra_content", "provider_specific_fields"]
         return tuple(unwanted)
 
-    def must_rewrite(self, fields: Fields) -> bool:
-        """Whether the target wants the content itself otherwise than it is."""
+    def minds_messages(self, fields: Fields) -> bool:
+        """Whether the target wants the messages otherwise than they are."""
         try:
             messages = messages_glimpse_decoder.decode(fields["messages"])
         except (ValueError, RecursionError, KeyError):
@@ -93,34 +99,38 @@ class Plan:
         if not messages:
             # Reading it whole says what is wrong, and where.
             return True
-        first = messages[0]
+        first, profile = messages[0], self.profile
         for message in messages:
-            if self._minds_message(message, is_first=message is first):
+            if message.role != "user" and self._minds_role(message, is_first=message is first):
                 return True
-        if not self.profile.cache_markers and "tools" in fields and _MARKER in bytes(fields["tools"]):
+            content = message.content
+            if content is not UNSET:
+                given = bytes(content)
+                if given[0] == _LIST and self._minds_list(given):
+                    return True
+            if message.cache_control is not UNSET and not profile.cache_markers:
+                return True
+        return False
+
+    def minds_fields(self, fields: Fields) -> bool:
+        """The same of what stands beside the messages."""
+        if not self.profile.cache_markers and "tools" in fields and bytes(fields["tools"]).find(_MARKER) >= 0:
             return True
         if self._rewritten.isdisjoint(fields):
             return False
         return any(self._minds(name, fields[name]) for name in self._rewritten if name in fields)
 
-    def _minds_message(self, message: MessageGlimpse, *, is_first: bool) -> bool:
-        role, profile = message.role, self.profile
-        if role == "user":
-            pass
-        elif role in ("system", "developer"):
+    def _minds_role(self, message: MessageGlimpse, *, is_first: bool) -> bool:
+        role = message.role
+        if role in ("system", "developer"):
             if self._only_user or (role == "developer" and self._no_developer):
                 return True
-            if profile.one_system_message and not is_first:
-                return True
-        elif role == "assistant" and self._minds_answer(message):
-            return True
-        content = message.content
-        if content is not UNSET and memoryview(content)[0] == _LIST:
-            if not profile.content_parts:
-                return True
-            if not profile.cache_markers and _MARKER in bytes(content):
-                return True
-        return message.cache_control is not UNSET and not profile.cache_markers
+            return self.profile.one_system_message and not is_first
+        return role == "assistant" and self._minds_answer(message)
+
+    def _minds_list(self, content: bytes) -> bool:
+        profile = self.profile
+        return not profile.content_parts or (not profile.cache_markers and content.find(_MARKER) >= 0)
 
     def _minds_answer(self, message: MessageGlimpse) -> bool:
         for name in self._unwanted:
@@ -131,7 +141,7 @@ class Plan:
             return False
         if self._minds_ids or (self._needed is not None and getattr(message, self._needed) is UNSET):
             return True
-        return not self.profile.thought_signatures and _SIGNATURE in bytes(calls)
+        return not self.profile.thought_signatures and bytes(calls).find(_SIGNATURE) >= 0
 
     def _minds(self, name: str, raw: Raw) -> bool:
         if is_null(raw):

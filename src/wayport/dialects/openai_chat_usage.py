@@ -19,7 +19,8 @@ from wayport.wire.openai_chat import (
     usage_decoder,
 )
 
-_NO_OTHERS = list(astuple(UsageObject())[5:])
+_PLACES = 5
+_NO_OTHERS = astuple(UsageObject())[_PLACES:]
 _TICKS_PER_NANO_USD = 10
 _FIELDS = frozenset(UsageObject.__struct_fields__)
 
@@ -56,25 +57,40 @@ def _count(value: Count) -> int:
 
 def usage_of(given: UsageObject) -> Usage:
     # On the hot path: what most answers do not state is looked at in one go.
-    inputs, outputs, total, prompt, completion, *others = astuple(given)
-    more = others != _NO_OTHERS
+    more = astuple(given)[_PLACES:] != _NO_OTHERS
+    inputs, outputs, total = given.prompt_tokens, given.completion_tokens, given.total_tokens
+    prompt, completion = given.prompt_tokens_details, given.completion_tokens_details
     reasoning = None if completion is None else completion.reasoning_tokens
     if more:
         inputs = inputs or given.input_tokens
         outputs = outputs or given.output_tokens
         reasoning = reasoning or given.reasoning_tokens
-    inputs = int(inputs) if inputs and inputs > 0 else 0
-    outputs = int(outputs) if outputs and outputs > 0 else 0
+    # As `_count`.
+    inputs = (inputs if type(inputs) is int else int(inputs)) if inputs and inputs > 0 else 0
+    outputs = (outputs if type(outputs) is int else int(outputs)) if outputs and outputs > 0 else 0
     # Where the total exceeds its parts, the thoughts were left out of the completion (xAI, Gemini's OpenAI endpoint).
-    if total and (missing := total - inputs - outputs) > 0 and inputs + outputs:
-        outputs += int(missing)
+    if total and total > inputs + outputs > 0:
+        missing = int(total - inputs - outputs)
+        outputs += missing
         reasoning = reasoning or missing
     usage = Usage(input_tokens=inputs, output_tokens=outputs)
     if reasoning:
         usage.reasoning_tokens = _count(reasoning)
-    if prompt is not None and any(astuple(prompt)):
+    if prompt is not None and (
+        prompt.cached_tokens
+        or prompt.cache_write_tokens
+        or prompt.cache_creation_tokens
+        or prompt.audio_tokens
+        or prompt.image_tokens
+        or prompt.video_tokens
+    ):
         _read_prompt(prompt, usage)
-    if completion is not None and any(astuple(completion)):
+    if completion is not None and (
+        completion.audio_tokens
+        or completion.image_tokens
+        or completion.accepted_prediction_tokens
+        or completion.rejected_prediction_tokens
+    ):
         usage.audio_output_tokens = _count(completion.audio_tokens)
         usage.image_output_tokens = _count(completion.image_tokens)
         usage.accepted_prediction_tokens = _count(completion.accepted_prediction_tokens)

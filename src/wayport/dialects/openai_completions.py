@@ -77,7 +77,7 @@ class CompletionsPassthrough(ChatPassthrough):
 
     def glance(self, event: bytes) -> Glance:
         at = event.find(b'"text":"')
-        if at >= 0 and event[at + 8] != _QUOTE and b'"error"' not in event:
+        if at >= 0 and event[at + 8] != _QUOTE and event.find(b'"error"') < 0:
             return Glance.CONTENT
         return super().glance(event)
 

@@ -93,7 +93,9 @@ class ResponsesPassthrough:
         if found is not None:
             return found
         if kind == b"response.content_part.added":
-            return Glance.OPENING if b'"text":""' in event or b'"refusal":""' in event else Glance.CONTENT
+            return (
+                Glance.OPENING if event.find(b'"text":""') >= 0 or event.find(b'"refusal":""') >= 0 else Glance.CONTENT
+            )
         if kind == b"response.output_item.added":
             return Glance.OPENING if _announces(event) else Glance.CONTENT
         return Glance.CONTENT if kind else Glance.OPENING

@@ -76,7 +76,7 @@ def turn_of(fields: Fields, response: Raw | bytes) -> Turn:
 
 def final_response(event: bytes) -> Raw | None:
     """The response object of a stream's last event; None for every other event. Takes several events as well."""
-    if not any(end in event for end in _ENDS):
+    if not any(event.find(end) >= 0 for end in _ENDS):
         return None
     splitter = sse.Splitter()
     for raw in reversed(splitter.feed(event)):

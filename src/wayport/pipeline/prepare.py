@@ -93,7 +93,7 @@ class Preparation:
         if upstream is call.dialect and not wants_back(deployment.profile):
             # Clients of these dialects carry thoughts themselves.
             return False
-        return any(word in call.client.body for word in _CALLED)
+        return _holds_any(call.client.body, _CALLED)
 
     async def recall(self, call: Call, deployment: Deployment) -> None:
         assert call.principal is not None
@@ -137,7 +137,7 @@ class Preparation:
 
     def _lacks_thoughts(self, call: Call, deployment: Deployment) -> bool:
         """Whether the client dropped thoughts that this target wants again with its tool calls."""
-        if not any(word in call.client.body for word in _CALLED):
+        if not _holds_any(call.client.body, _CALLED):
             return False
         self.neutral(call, deployment)
         return call.thoughts_back > 0
@@ -307,7 +307,11 @@ def takes_no_addresses(profile: Profile) -> bool:
 
 def points_to_media(body: bytes) -> bool:
     """Whether there may be media in it."""
-    return any(word in body for word in _MEDIA)
+    return _holds_any(body, _MEDIA)
+
+
+def _holds_any(body: bytes, words: tuple[bytes, ...]) -> bool:
+    return any(body.find(word) >= 0 for word in words)
 
 
 def _report(call: Call, deployment: Deployment, dropped: Iterable[str]) -> None:

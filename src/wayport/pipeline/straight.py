@@ -102,7 +102,7 @@ class Straight:
             caller = self._lanes.caller(client)
             if caller is None:
                 return False
-        principal = known(caller.name)
+        principal = known(caller.name, began_steady_s)
         if principal is None or not self._health.quiet:
             return False
         body = client.body

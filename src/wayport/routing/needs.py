@@ -32,13 +32,13 @@ NOTHING = Needs()
 def needs_of(fields: Fields, body: bytes, *, stream: bool) -> Needs:
     has_tools = "tools" in fields or "functions" in fields
     form = fields.get("response_format") or fields.get("text") or fields.get("generationConfig")
-    media = any(word in body for word in _MEDIA)
+    media = any(body.find(word) >= 0 for word in _MEDIA)
     return Needs(
         input_tokens=0 if media else len(body) // SURE_BYTES_PER_TOKEN,
         expected_tokens=len(body) // _BYTES_PER_TOKEN,
         output_tokens=_limit(fields),
         tools=has_tools and bytes(fields.get("tools", b"[]")).strip() not in (b"[]", b"null"),
-        vision=media and any(word in body for word in _IMAGES),
+        vision=media and any(body.find(word) >= 0 for word in _IMAGES),
         schema=form is not None and b"schema" in bytes(form).lower(),
         stream=stream,
     )

@@ -53,14 +53,14 @@ class Splitter:
     def feed(self, data: bytes) -> list[bytes]:
         """The events that are complete now. Raises `EventTooLarge`."""
         if self.size:
-            if b"\n" not in data and b"\r" not in data and not self._buffer.endswith(b"\r"):
+            if data.find(b"\n") < 0 and data.find(b"\r") < 0 and not self._buffer.endswith(b"\r"):
                 self._more.append(data)
                 self._count(self.size + len(data))
                 return []
             buffer = self._joined() + data
         else:
             buffer = data
-        if b"\r" in buffer:
+        if buffer.find(b"\r") >= 0:
             return self._feed_any_ending(buffer)
         # The common case: every line ends in \n alone.
         at = buffer.find(b"\n\n", self._searched)
@@ -128,7 +128,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 def write(data: bytes, name: str = "") -> bytes:
     """One event; data of several lines goes out as so many data lines."""
-    if b"\n" in data or b"\r" in data:
+    if data.find(b"\n") >= 0 or data.find(b"\r") >= 0:
         data = _LINE_END.sub(b"\ndata: ", data)
     if name:
         return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
