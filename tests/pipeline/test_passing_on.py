@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.pipeline.test_chat import DONE, OPENING, USAGE, chunk
-from tests.upstream.test_connection import Keeper, Wire
+from tests.upstream.rig import Keeper, Wire
 
 from wayport.core.errors import UpstreamFault
 from wayport.core.outbox import Outbox

@@ -10,6 +10,7 @@ from wayport import __version__
 from wayport.core.errors import CredentialMissing
 from wayport.providers.provider import AuthStyle
 from wayport.upstream.headers import BACK_BYTES, CLIENT_HEADERS, forwarded, head_for, passed_on
+from wayport.upstream.heads import Headers
 
 URL = "https://api.openai.com/v1/chat/completions"
 
@@ -172,11 +173,11 @@ BACK = (
 
 
 def test_retry_hints_request_ids_and_rate_limits_come_back() -> None:
-    assert passed_on(UPSTREAM, compat=False) == BACK
+    assert passed_on(Headers.of(UPSTREAM), compat=False) == BACK
 
 
 def test_those_who_come_from_litellm_get_the_rest_too() -> None:
-    lines = passed_on(UPSTREAM, compat=True)
+    lines = passed_on(Headers.of(UPSTREAM), compat=True)
     assert lines.startswith(BACK)
     assert b"\r\nllm_provider-openai-processing-ms: 12\r\n" in lines
     assert b"\r\nllm_provider-x-request-id: req_1\r\n" in lines
@@ -186,16 +187,16 @@ def test_those_who_come_from_litellm_get_the_rest_too() -> None:
 
 def test_they_never_take_more_than_their_room_and_the_important_ones_come_first() -> None:
     many = [(b"x-%d" % n, b"v" * 100) for n in range(100)] + UPSTREAM
-    lines = passed_on(many, compat=True)
+    lines = passed_on(Headers.of(many), compat=True)
     assert len(lines) <= BACK_BYTES
     assert lines.startswith(BACK)
-    huge = passed_on([(b"x-request-id", b"v" * 5000), (b"retry-after", b"1")], compat=False)
+    huge = passed_on(Headers.of([(b"x-request-id", b"v" * 5000), (b"retry-after", b"1")]), compat=False)
     assert huge == b"retry-after: 1\r\n"
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"x-request-id", b"x-other"]), st.binary(max_size=40)), max_size=20))
 def test_no_value_breaks_out_of_its_line(headers: list[tuple[bytes, bytes]]) -> None:
-    lines = passed_on(headers, compat=True)
+    lines = passed_on(Headers.of(headers), compat=True)
     for line in lines.split(b"\r\n")[:-1]:
         assert b": " in line
         assert not {b"\r", b"\n", b"\0"} & {line[n : n + 1] for n in range(len(line))}

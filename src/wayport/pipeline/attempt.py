@@ -239,12 +239,12 @@ class Attempt:
         if call.conversation is not None and call.conversation.stores:
             await self._turns.keep(call, data, native=prepared.upstream is call.dialect)
         self._settle(call)
-        passed = passed_on(answer.headers, compat=_compat(call))
+        passed = passed_on(answer.head, compat=_compat(call))
         call.client.respond(answer.status, head_lines(call, JSON, passed), data)
 
     async def _stream(self, call: Call, prepared: Prepared, answer: Answer) -> Fault | None:
         splitter = splitter_of(answer.header(b"content-type"), prepared.upstream.name)
-        relay = self._relay(call, prepared, answer, passed_on(answer.headers, compat=_compat(call)), splitter)
+        relay = self._relay(call, prepared, answer, passed_on(answer.head, compat=_compat(call)), splitter)
         self._keep_with(relay, call, prepared)
         try:
             try:
@@ -272,7 +272,7 @@ class Attempt:
         if not prepared.translated:
             prepared.translated = True
             prepared.request = self.prepare.neutral(call, deployment)
-        passed = passed_on(answer.headers, compat=_compat(call))
+        passed = passed_on(answer.head, compat=_compat(call))
         return await self._tell(call, prepared, answer, unfold(response), passed)
 
     async def _tell(
@@ -435,7 +435,7 @@ async def _refused(call: Call, deployment: Deployment, prepared: Prepared, answe
     if fault.kind == "rate_limit" and fault.retry_after_s is None:
         fault = replace(fault, retry_after_s=reset_s(answer.headers, call.started_s))
     error = UpstreamFault(fault)
-    error.passed_on = passed_on(answer.headers, compat=_compat(call))
+    error.passed_on = passed_on(answer.head, compat=_compat(call))
     return error
 
 

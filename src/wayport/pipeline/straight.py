@@ -34,6 +34,7 @@ from wayport.upstream.answer import Answer
 from wayport.upstream.connection import FOREVER
 from wayport.upstream.faults import TransportFault
 from wayport.upstream.headers import passed_on
+from wayport.upstream.heads import Headers
 from wayport.upstream.transport import Transport
 from wayport.wire import patch
 
@@ -298,7 +299,7 @@ class Straight:
             call.usage_source = "reported"
         call.attempts[0].status = 200
         settle(call)
-        call.client.respond(200, head_lines(call, JSON, passed_on(straight.headers, compat=ground.compat)), data)
+        call.client.respond(200, head_lines(call, JSON, passed_on(straight.head, compat=ground.compat)), data)
         live.answered(now_s, took_s, usage)
         self._health.succeeded(lane.deployment, now_s)
         plan = call.plan
@@ -394,8 +395,19 @@ class StraightCall(Answer, kw_only=True, eq=False):
             self.waits()
             self.way.go_on(self, None)
 
+    def arrived(self, head: Headers, body: bytes) -> None:
+        Answer.arrived(self, head, body)
+        if self.call.stream:
+            self.waits()
+            self.way.go_on(self, None)
+        else:
+            self._ended(None)
+
     def end(self, error: Exception | None) -> None:
         Answer.end(self, error)
+        self._ended(error)
+
+    def _ended(self, error: Exception | None) -> None:
         if self.handed_over or self.over:
             return
         self.over = True

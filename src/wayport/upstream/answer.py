@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from wayport.upstream.faults import TransportFault
+from wayport.upstream.heads import Headers
 from wayport.upstream.inflate import BadCoding, Inflate
 
 HOLD_BYTES = 1024 * 1024
@@ -18,6 +19,7 @@ HOLD_BYTES = 1024 * 1024
 
 
 _CODINGS = frozenset({b"transfer-encoding", b"content-encoding"})
+_NO_HEADERS = Headers()
 
 
 class Line(Protocol):
@@ -41,29 +43,33 @@ class Answer(Struct, eq=False):
     reused: bool
     """whether it came on a connection that had been idle"""
     status: int = 0
-    headers: list[tuple[bytes, bytes]] = []
-    """names in lower case; repeated ones stay"""
+    head: Headers = _NO_HEADERS
     inflate: Inflate | None = None
     _limit: int = HOLD_BYTES
     _reading: bool = False
-    _by_name: dict[bytes, bytes] = {}
     _error: Exception | None = None
     _pieces: list[bytes] = []
-    _size: int = 0
+    size: int = 0
+    """how much of the body has come"""
     _held: bool = False
 
     def __repr__(self) -> str:
         # It holds what was answered, and below it what was asked.
         return f"<{type(self).__name__} {self.status}>"
 
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Names in lower case; repeated ones stay."""
+        return self.head.pairs
+
     def header(self, name: bytes) -> bytes | None:
         """The last value of a header; `name` in lower case."""
-        return self._by_name.get(name)
+        return self.head.by_name.get(name)
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body, once. Raises `TransportFault`: `malformed` above the limit, `cut` or `timeout` otherwise."""
         self.takes(limit_bytes)
-        if self._size > limit_bytes:
+        if self.size > limit_bytes:
             self._overflow()
         connection = self._connection
         if connection is not None:
@@ -160,7 +166,7 @@ class Answer(Struct, eq=False):
     # ---------------------------------------------------------------------------------- what the connection tells us
     def headed(self) -> None:
         """The head is complete. Raises `BadCoding` when the body could not be read."""
-        self._by_name = by_name = dict(self.headers)
+        by_name = self.head.by_name
         if not _CODINGS.isdisjoint(by_name):
             self._coded(by_name)
         waiter = self._waiter
@@ -181,8 +187,8 @@ class Answer(Struct, eq=False):
 
     def keep(self, data: bytes) -> None:
         self._pieces.append(data)
-        self._size += len(data)
-        if self._size > self._limit:
+        self.size += len(data)
+        if self.size > self._limit:
             self._overflow()
 
     def _overflow(self) -> None:
@@ -203,6 +209,19 @@ class Answer(Struct, eq=False):
             connection.fail(error)
         else:
             self._error = error
+
+    def arrived(self, head: Headers, body: bytes) -> None:
+        """All of it has come at once: a plain success, JSON as it is, smaller than what is held. `headed` to `end` in one."""
+        self.status = 200
+        self.head = head
+        self._pieces = [body]
+        self.size = len(body)
+        self._connection = None
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(True)
 
     def end(self, error: Exception | None) -> None:
         """The exchange is over; `error` is None after a clean end."""

@@ -16,8 +16,10 @@ from wayport.core.net import Timeouts
 from wayport.core.outbox import Outbox
 from wayport.upstream.answer import Answer
 from wayport.upstream.faults import TransportFault
+from wayport.upstream.heads import Head, Headers, learn
 from wayport.upstream.inflate import BadCoding
 from wayport.wire.chunks import WHOLE, WHOLE_MOST
+from wayport.wire.lengths import HEAD_END
 
 MAX_HEAD_BYTES = 64 * 1024
 _SPLIT_BYTES = 64 * 1024
@@ -27,6 +29,8 @@ FOREVER = float("inf")
 _STANDARD = Timeouts()
 _H, _P = b"HP"
 _KEPT = re.compile(rb"timeout=(\d{1,6})")
+_LESSONS_APART = 64
+"""where heads are never the same, one in so many is learned, to see whether they still are not"""
 
 
 class Keeper(Protocol):
@@ -63,9 +67,13 @@ class Connection(asyncio.Protocol):
         "_in_chunk",
         "_keep_alive",
         "_keeper",
+        "_known",
+        "_learned_at",
         "_left",
+        "_lessons_apart",
         "_method_head",
         "_name",
+        "_opening",
         "_outbox",
         "_over",
         "_parser",
@@ -103,6 +111,12 @@ class Connection(asyncio.Protocol):
         """when it has been idle for too long; 0: not determined yet"""
         self.kept_s = FOREVER
         """how long the other side keeps an idle connection, if it said so"""
+        self._known: Head | None = None
+        """the last answer's, if it was learned"""
+        self._learned_at = 0
+        """how many exchanges were served when a head was learned"""
+        self._lessons_apart = 1
+        """and how many more there have to be until another is"""
         self._paused = False
         self._writing_paused = False
         # For one exchange:
@@ -117,6 +131,8 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = _NOWHERE
         self._method_head = False
         self._keep_alive = False
+        self._opening: bytes | None = None
+        """what the answer began with, while that is parsed, if its head may be learned"""
         self._over = False
         """the answer's last byte was parsed"""
         self._trailing = False
@@ -138,10 +154,7 @@ class Connection(asyncio.Protocol):
         self.served += 1
         self.idle_until = 0.0
         self.answer = answer
-        self.take = answer.keep
-        self._headers = answer.headers
-        self._over = self._left = self.heard = False
-        self._in_chunk = True
+        self._left = self.heard = False
         self.head_bytes = self._unsent_bytes = 0
         self._posted = self._outbox.turn
         first = head[0]
@@ -150,9 +163,9 @@ class Connection(asyncio.Protocol):
         if size > _SPLIT_BYTES:
             self._outbox.flush()
             self._posted = -1
-            self._transport.writelines((b"%bcontent-length: %d\r\n\r\n" % (head, size), body))
+            self._transport.writelines((head + HEAD_END[size], body))
         elif size or first == _P:
-            self._outbox.write(self._transport, b"%bcontent-length: %d\r\n\r\n%b" % (head, size, body))
+            self._outbox.write(self._transport, head + HEAD_END[size] + body)
         else:
             self._outbox.write(self._transport, head + b"\r\n")
 
@@ -208,10 +221,18 @@ class Connection(asyncio.Protocol):
         if self._keep_alive and not self._trailing and not self._unsent():
             if self._paused:
                 self.resume()
+            if self._opening is not None and answer.status == 200:
+                self._learn(self._opening, answer)
             self._keeper.release(self)
         else:
             self.drop()
         answer.end(None)
+
+    def _learn(self, data: bytes, answer: Answer) -> None:
+        """The next answer may begin as this one did, which came whole."""
+        self._known = learn(data, answer.head, answer.size)
+        self._learned_at = self.served
+        self._lessons_apart = min(self._lessons_apart * 2, _LESSONS_APART)
 
     def _unsent(self) -> bool:
         """Whether the answer came before all of the request had left."""
@@ -279,11 +300,39 @@ class Connection(asyncio.Protocol):
             self.drop()
             return
         self.heard = True
-        if answer.status == 0:
-            if self._posted == self._outbox.turn:
-                self._unasked(answer)
-                return
+        if answer.status:
+            self._parse(answer, data)
+        elif self._posted == self._outbox.turn:
+            self._unasked(answer)
+        elif self.head_bytes:
             self.head_bytes += len(data)
+            self._parse(answer, data)
+        elif (
+            (known := self._known) is not None
+            and known.begins(data)
+            and not (self._method_head or self._paused or self._unsent())
+        ):
+            # Neither the parser nor anything else need look at it.
+            self._lessons_apart = 1
+            self.answer = None
+            self._keeper.release(self)
+            answer.arrived(known.headers, data[len(known.text) :])
+        else:
+            self._parse_first(answer, data)
+
+    def _parse_first(self, answer: Answer, data: bytes) -> None:
+        """The parser reads what an answer begins with."""
+        self.take = answer.keep
+        self.head_bytes = len(data)
+        self._headers = []
+        self._over = False
+        self._in_chunk = True
+        self._known = None
+        self._opening = data if self.served >= self._learned_at + self._lessons_apart else None
+        self._parse(answer, data)
+        self._opening = None
+
+    def _parse(self, answer: Answer, data: bytes) -> None:
         try:
             self._feed(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -388,12 +437,13 @@ class Connection(asyncio.Protocol):
         if status < 200:
             if status == 101:
                 self._fault("malformed", f"{self._name} switched to another protocol without being asked.")
-            answer.headers.clear()
+            self._headers.clear()
             return
-        if self.head_bytes > MAX_HEAD_BYTES and _size(answer.headers) > MAX_HEAD_BYTES:
+        if self.head_bytes > MAX_HEAD_BYTES and _size(self._headers) > MAX_HEAD_BYTES:
             self._head_too_large()
             return
         answer.status = status
+        answer.head = Headers.of(self._headers)
         self._headers = _NOWHERE
         self._keep_alive = self._parser.should_keep_alive()
         try:

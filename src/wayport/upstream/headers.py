@@ -24,6 +24,7 @@ from wayport import __version__
 from wayport.core.errors import CredentialMissing
 from wayport.dialects.neutral import DialectName
 from wayport.providers.provider import AuthStyle
+from wayport.upstream.heads import Headers
 from wayport.upstream.origin import origin_of
 
 CLIENT_HEADERS: Mapping[DialectName, tuple[bytes, ...]] = {
@@ -174,8 +175,15 @@ def _comes_back(name: bytes) -> bool:
     return name in _BACK or name.startswith(_BACK_FAMILIES)
 
 
-def passed_on(headers: Sequence[tuple[bytes, bytes]], *, compat: bool) -> bytes:
+def passed_on(head: Headers, *, compat: bool) -> bytes:
     """The lines of an upstream's headers that the client sees. `compat`: the rest as `llm_provider-*` as well."""
+    passed = head.passed.get(compat)
+    if passed is None:
+        passed = head.passed[compat] = _lines(head.pairs, compat=compat)
+    return passed
+
+
+def _lines(headers: Sequence[tuple[bytes, bytes]], *, compat: bool) -> bytes:
     lines = [b"%b: %b\r\n" % pair for pair in headers if _comes_back(pair[0])]
     if not lines and not compat:
         return b""

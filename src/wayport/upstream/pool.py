@@ -59,7 +59,8 @@ class Pool:
             if not waiter.done():
                 waiter.set_result(connection)
                 return
-        if self._pools.short_of_room():
+        pools = self._pools
+        if pools.hungry and pools.short_of_room():
             connection.close()
         else:
             self.idle.append(connection)
@@ -95,7 +96,7 @@ class Pools:
         """all open ones, idle or not"""
         self.total = 0
         """connections open or being opened"""
-        self._hungry: OrderedDict[Pool, None] = OrderedDict()
+        self.hungry: OrderedDict[Pool, None] = OrderedDict()
         """pools with more waiting than opening"""
         self._tokens = limits.opens_per_s
         self._counted_s = clock.steady_s()
@@ -116,7 +117,7 @@ class Pools:
         waiter: asyncio.Future[Connection] = loop.create_future()
         timer = loop.call_later(connect_s, self._expire, pool, waiter, connect_s)
         pool.tickets[waiter] = connect_s
-        self._hungry[pool] = None
+        self.hungry[pool] = None
         self._open_more()
         try:
             return await waiter
@@ -152,23 +153,23 @@ class Pools:
     # ----------------------------------------------------------------------------------------------------- opening
     def _open_more(self) -> None:
         limits = self._limits
-        while self._hungry and not self.closed:
-            pool = next(iter(self._hungry))
+        while self.hungry and not self.closed:
+            pool = next(iter(self.hungry))
             if len(pool.tickets) <= pool.opening:
-                del self._hungry[pool]
+                del self.hungry[pool]
             elif pool.size >= limits.per_origin:
                 if pool.idle:
                     # Somebody waits beside idle connections: one was dead, and the others are no better.
                     pool.idle[0].close()
                 else:
-                    del self._hungry[pool]
+                    del self.hungry[pool]
             elif self.total >= limits.total:
                 if not self._evict():
                     return
             elif not self._take_token():
                 return
             else:
-                self._hungry.move_to_end(pool)
+                self.hungry.move_to_end(pool)
                 connect_s = next(reversed(pool.tickets.values()))
                 pool.size += 1
                 pool.opening += 1
@@ -177,7 +178,7 @@ class Pools:
 
     def short_of_room(self) -> bool:
         """Whether another origin waits for an idle connection to be closed."""
-        return bool(self._hungry) and self.total >= self._limits.total
+        return bool(self.hungry) and self.total >= self._limits.total
 
     def _evict(self) -> bool:
         """Closes an idle connection to another origin, to make room."""
@@ -240,7 +241,7 @@ class Pools:
         pool.size -= 1
         self.total -= 1
         if pool.tickets:
-            self._hungry[pool] = None
+            self.hungry[pool] = None
         self._open_more()
         self._prune(pool)
 
