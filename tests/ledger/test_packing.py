@@ -75,3 +75,6 @@ def test_what_has_no_room_in_the_quick_way_is_left_to_the_other() -> None:
     head = opening_head(shared(CallRecord(call_id="", started_s=0.0, ended_s=0.0)))
     assert opening(head, "call-1", 1.0, 5) is None
     assert opening(head, _OF_ITS_OWN["call_id"], 1.0, 1 << 64) is None
+    assert opening(head, _OF_ITS_OWN["call_id"], 1.0, -1) is None
+    assert opening(head, "ü" * 36, 1.0, 5) is None
+    assert opening(head, "\ud800" * 12, 1.0, 5) is None

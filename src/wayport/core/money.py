@@ -4,6 +4,7 @@ from decimal import Decimal
 
 NANO_PER_USD = 1_000_000_000
 UNITS_PER_PRICE = 1_000_000
+_DECIMALS = 9
 
 
 def cost_nano_usd(units: int, price_nano_usd_per_million: int) -> int:
@@ -34,5 +35,8 @@ def usd_text(nano_usd: int) -> str:
     """Dollars as a plain decimal: no exponent, no trailing zeros, exact to the nano-dollar."""
     if nano_usd < 0:
         return f"-{usd_text(-nano_usd)}"
-    digits = f"{nano_usd:010d}"
-    return f"{digits[:-9]}.{digits[-9:]}".rstrip("0").rstrip(".")
+    if 0 < nano_usd < NANO_PER_USD:
+        # As nearly every call costs.
+        return "0." + str(nano_usd).zfill(_DECIMALS).rstrip("0")
+    whole, fraction = divmod(nano_usd, NANO_PER_USD)
+    return f"{whole}.{fraction:0{_DECIMALS}d}".rstrip("0").rstrip(".")

@@ -56,13 +56,18 @@ class Usage(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
 _MOST = 1 << 40
 """more than any answer holds, and little enough for prices, sums and every store"""
 _DEAREST = 1 << 60
+PLAIN = astuple(Usage())[2:]
+"""what stands behind input and output where there was text in and text out and nothing else: in most answers"""
 _COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "cost_nano_usd")
 
 
 def plausible(usage: Usage) -> Usage:
     """The usage itself; where an upstream stated what cannot be (negative, beyond all bounds), the nearest that can."""
-    *counted, stated = astuple(usage)
-    if min(counted) >= 0 and max(counted) <= _MOST and (stated is None or 0 <= stated < _DEAREST):
+    told = astuple(usage)
+    if told[2:] == PLAIN and 0 <= usage.input_tokens <= _MOST and 0 <= usage.output_tokens <= _MOST:
+        return usage
+    *counted, stated = told
+    if min(counted) >= 0 and sum(counted) <= _MOST and (stated is None or 0 <= stated < _DEAREST):
         return usage
     counts = {name: max(0, min(_MOST, getattr(usage, name))) for name in _COUNTS}
     return Usage(**counts, cost_nano_usd=stated if stated is not None and 0 <= stated < _DEAREST else None)

@@ -16,9 +16,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _SMALL = 0x80
 """MessagePack's mark of a map of up to 15 entries: its only byte of head"""
 _SMALL_END = 0x8F
-_OPENING = struct.Struct(">10s36s11sd9sd19sQ")
-_ID_CHARS = 36
-_LARGE = 1 << 64
+_ID_BYTES = 36
+_RESERVED = b"\xb1reserved_nano_usd\xcf"
+_pack_opening = struct.Struct(">36s11sd9sd19sQ").pack
 _OWN = frozenset({"call_id", "started_s", "ended_s"})
 """what no two records share"""
 
@@ -109,20 +109,18 @@ class Opening(Struct, omit_defaults=True, gc=False):
 
 def opening_head(common: Shared) -> bytes:
     """What the records of many calls that begin have in common, where four entries are their own."""
-    return _beginning(common, 4)
+    return _beginning(common, 4) + b"\xa7call_id\xd9\x24"
 
 
 def opening(head: bytes, call_id: str, at_s: float, reserved_nano_usd: int) -> bytes | None:
     """The record of a call that begins: the same as `joined` with an `Opening`, for a fourth of the time. None: not of these."""
-    if len(call_id) != _ID_CHARS or not 0 <= reserved_nano_usd < _LARGE:
+    try:
+        packed_id = call_id.encode()
+        if len(packed_id) != _ID_BYTES:
+            return None
+        return head + _pack_opening(
+            packed_id, b"\xa9started_s\xcb", at_s, b"\xa7ended_s\xcb", at_s, _RESERVED, reserved_nano_usd
+        )
+    except (struct.error, ValueError):
+        # More than has room there, or what no record can hold.
         return None
-    return head + _OPENING.pack(
-        b"\xa7call_id\xd9\x24",
-        call_id.encode("ascii", "replace"),
-        b"\xa9started_s\xcb",
-        at_s,
-        b"\xa7ended_s\xcb",
-        at_s,
-        b"\xb1reserved_nano_usd\xcf",
-        reserved_nano_usd,
-    )

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct, field, structs
 
 from wayport.core.price import Price, Rates, Tier
-from wayport.core.usage import Usage
+from wayport.core.usage import PLAIN, Usage
 
 # A price stands per million units. Half a million is added before the division, so that halves go up.
 _MILLION: Final = 1_000_000
@@ -47,7 +47,7 @@ class Units(Struct, kw_only=True, frozen=True):
     file_searches: int = 0
 
 
-class Cost(Struct, kw_only=True, gc=False):
+class Cost(Struct, gc=False):
     total_nano_usd: int | None
     """None: unpriced"""
     parts: dict[str, int] = field(default_factory=dict)
@@ -80,17 +80,22 @@ def cost(
     rates = price.rates
     if price.tiers or price.service_tiers or price.hours:
         rates = _rates_of(price, usage.input_tokens, service_tier, at_s)
-    inputs, outputs, *kinds = structs.astuple(usage)
-    each_in, each_out = rates.input, rates.output
-    if not any(kinds) and each_in is not None and each_out is not None and not price.per_request_nano_usd and not units:
-        # As most calls are: text in, text out.
-        plain = {}
-        if inputs > 0:
-            plain["input"] = (inputs * each_in + _HALF) // _MILLION
-        if outputs > 0:
-            plain["output"] = (outputs * each_out + _HALF) // _MILLION
-        return Cost(total_nano_usd=sum(plain.values()), parts=plain)
     parts: dict[str, int] = {}
+    each_in, each_out = rates.input, rates.output
+    if (
+        each_in is not None
+        and each_out is not None
+        and not price.per_request_nano_usd
+        and not units
+        and structs.astuple(usage)[2:] == PLAIN
+    ):
+        total = 0
+        if (tokens := usage.input_tokens) > 0:
+            total = parts["input"] = (tokens * each_in + _HALF) // _MILLION
+        if (tokens := usage.output_tokens) > 0:
+            part = parts["output"] = (tokens * each_out + _HALF) // _MILLION
+            total += part
+        return Cost(total, parts)
     text_in = _input_parts(usage, rates, parts)
     text_out = _output_parts(usage, rates, parts)
     unpriced: tuple[str, ...] = ()
