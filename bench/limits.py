@@ -123,7 +123,7 @@ async def measure(*, limited: bool) -> tuple[float, float, float]:
             pending = admit(call, table)
             if pending is not None:
                 await pending
-            admit.settle(call, _COST_NANO_USD)
+            admit.settle(call, _COST_NANO_USD, clock.steady_s())
 
         def authenticate() -> None:
             authenticator.authenticate(client.header)
@@ -132,7 +132,7 @@ async def measure(*, limited: bool) -> tuple[float, float, float]:
             if principal.holders or principal.asks:
                 admit(call, table)
             if call.reservation is not None:
-                admit.settle(call, _COST_NANO_USD)
+                admit.settle(call, _COST_NANO_USD, clock.steady_s())
 
         bare = _timed(lambda: once(admit))
         whole = _timed(lambda: once(opening))

@@ -18,7 +18,7 @@ STREAM = b"content-type: %b\r\ncache-control: no-cache\r\nx-accel-buffering: no\
 _BAD = str.maketrans({"\r": None, "\n": None, "\0": None})
 _VERSION = __version__.encode()
 _NAMES_BYTES = 1024
-_DAY_S = 86_400
+_DAY_S = 86_400.0
 _FIRST_ATTEMPT = b"\r\nx-wayport-attempts: 1\r\n"
 
 steady_s = SystemClock.steady_s
@@ -94,9 +94,9 @@ def _standing(gauges: tuple[Gauge, ...], now_s: float) -> tuple[int, int, float]
     """The tightest of them: its limit, what is left of it, and after how many seconds it begins anew."""
     gauge = gauges[0] if len(gauges) == 1 else min(gauges, key=_left)
     left, resets_s = gauge.free + gauge.left, gauge.ends_s - now_s
-    if left < 0 or not 0 <= resets_s <= _DAY_S:
+    if left < 0 or resets_s < 0.0 or resets_s > _DAY_S:
         # An endless window has no end to tell.
-        left, resets_s = max(0, left), max(0, min(resets_s, _DAY_S))
+        left, resets_s = max(0, left), max(0.0, min(resets_s, _DAY_S))
     return gauge.limit, left, resets_s
 
 

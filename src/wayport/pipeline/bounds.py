@@ -206,8 +206,11 @@ def _before_output(call: Call, bound: Bound) -> int | None:
     tokens = call.request_bytes
     body = call.client.body
     # Content that the body only points to: `"url":"https:`, `"file_id"`, `"fileUri"`. Looking through a kilobyte costs a microsecond; what most bodies do not have is looked for first.
-    points = body.find(b'"http') >= 0 or body.find(b'"file') >= 0
-    if points and bound.input and any(body.find(word) >= 0 for word in _MEDIA):
+    if (
+        bound.input
+        and (body.find(b'"http') >= 0 or body.find(b'"file') >= 0)
+        and any(body.find(word) >= 0 for word in _MEDIA)
+    ):
         if bound.window is None:
             return None
         # Nobody knows how long that is; more than fits is refused.
