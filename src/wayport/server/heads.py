@@ -36,6 +36,8 @@ class Head(Struct, eq=False):
     at: int
     """where the length stands"""
     after_bytes: int
+    digits: int
+    """of the last length: the next one is likely to have as many"""
     caller: "Caller | None" = None
     """what the pipeline has worked out of the head alone"""
 
@@ -66,7 +68,18 @@ class Heads:
         if known is None:
             if len(self._known) >= _HEADS:
                 self._known.clear()
-            known = Head(method, path, target, query, _without_length(headers), before, after, len(before), len(after))
+            known = Head(
+                method,
+                path,
+                target,
+                query,
+                _without_length(headers),
+                before,
+                after,
+                len(before),
+                len(after),
+                len(found[1]),
+            )
             self._known[before, after] = known
         elif (known.method, known.target) != (method, target) or known.headers != _without_length(headers):
             # These bytes were read otherwise than before: they are not the whole of what was parsed.

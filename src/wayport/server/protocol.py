@@ -235,7 +235,7 @@ class GatewayProtocol(asyncio.Protocol):
         part = self._part
         if part == _NOTHING and self._exchange is None:
             known = self._known
-            if known is not None and data.startswith(known.before) and self._again(known, data):
+            if known is not None and data[: known.at] == known.before and self._again(known, data):
                 return
             self._data_at = self._now()
             if data.find(b"h2c") >= 0:
@@ -268,14 +268,20 @@ class GatewayProtocol(asyncio.Protocol):
 
     def _again(self, known: Head, data: bytes) -> bool:
         """A request that begins as the one before. False: the parser has to look at it, and nothing has happened."""
-        at = known.at
-        end = data.find(b"\r", at, at + DIGITS + 1)
-        if end <= at or not data.startswith(known.after, end):
-            return False
+        at, after = known.at, known.after
+        end = at + known.digits
+        start = end + known.after_bytes
+        if data[end:start] != after:
+            # The length has more digits than last time, or fewer.
+            end = data.find(b"\r", at, at + DIGITS + 1)
+            start = end + known.after_bytes
+            if end <= at or data[end:start] != after:
+                return False
+            known.digits = end - at
         digits = data[at:end]
         if not digits.isdigit():
             return False
-        body, size = data[end + known.after_bytes :], int(digits)
+        body, size = data[start:], int(digits)
         came, limits, load = len(body), self._limits, self.load
         if came > size or size > limits.body_bytes or load.body_bytes + size > limits.total_body_bytes:
             return False
