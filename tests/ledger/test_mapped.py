@@ -47,7 +47,7 @@ def _steadfast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wayport.ledger.journal.stands_by_its_blocks", lambda _: True)
 
 
-def test_an_idle_worker_takes_no_room_and_a_busy_one_is_a_megabyte_ahead_at_most(tmp_path: Path) -> None:
+def test_an_idle_worker_takes_no_room_and_a_busy_one_is_little_ahead(tmp_path: Path) -> None:
     spool = _spool(tmp_path)
     (path,) = _segments(tmp_path)
     assert path.stat().st_size == HEADER_BYTES
@@ -59,7 +59,7 @@ def test_an_idle_worker_takes_no_room_and_a_busy_one_is_a_megabyte_ahead_at_most
         assert _allocated(path) >= path.stat().st_size
     written = unread_bytes(path, 0)
     assert written > 3 * _KB * _KB
-    assert written <= path.stat().st_size <= written + _KB * _KB
+    assert written <= path.stat().st_size <= written + 256 * _KB
     spool.close()
 
 
@@ -72,7 +72,7 @@ def test_what_is_mapped_is_the_part_that_is_written_to(tmp_path: Path) -> None:
     maps = [
         line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines() if str(path) in line
     ]
-    assert sum(int(end, 16) - int(begin, 16) for begin, end in maps) <= _KB * _KB + 4096
+    assert sum(int(end, 16) - int(begin, 16) for begin, end in maps) <= 256 * _KB + 4096
     spool.close()
 
 
