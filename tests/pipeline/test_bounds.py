@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.json import encode
 
-from wayport.dialects.dialect import DialectName
+from wayport.dialects.neutral import DialectName
 from wayport.dialects.registry import DIALECTS
 from wayport.pipeline.bounds import Bound, amounts_of
 from wayport.pipeline.call import began

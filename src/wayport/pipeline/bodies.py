@@ -54,7 +54,7 @@ class Bodies:
         """Once all has been written to the client."""
         asked = self._asked.pop(call.id, None)
         kept, call.client.kept = call.client.kept, None
-        if asked is None or kept is None or not call.settled or not self._wanted(call):
+        if asked is None or kept is None or not call.ended or call.principal is None or not self._wanted(call):
             return
         self._journal.append(
             CallRecord(

@@ -129,8 +129,7 @@ class Call(Struct, eq=False):
     cost: Cost | None = None
     error: WayportError | None = None
     ended: bool = False
-    settled: bool = False
-    """somebody is known to have made it, and it has a record"""
+    """it has a record, if somebody is known to have made it"""
 
     def __repr__(self) -> str:
         # It holds what was asked.

@@ -108,7 +108,6 @@ class Settlement:
                 call.usage = usage = likely
             if deployment is not None:
                 call.cost = cost(usage, deployment.price, service_tier=call.service_tier, at_s=call.started_s)
-        call.settled = True
         kept = self._keep(call, principal, deployment)
         if kept and call.open_slot and self._under_way is not None:
             # Where its end could not be kept, its beginning stays: it costs what was reserved when this process ends.
