@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.upstream.rig import Rig
 
 from wayport.upstream.answer import Answer
-from wayport.upstream.heads import Headers, learn
+from wayport.upstream.heads import LOWER, Headers, learn
 
 HEAD = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\nx-a: 1\r\n\r\n"
 JSON = (b"content-type", b"application/json")
@@ -319,3 +319,13 @@ def test_what_was_heard_before_changes_nothing(loop: asyncio.AbstractEventLoop, 
         if not it.wire.open or it.connection.closed:
             it = Rig(loop)
             kept_s = it.connection.kept_s
+
+
+def test_names_that_are_remembered_are_bounded() -> None:
+    """An upstream may make up as many as it likes."""
+    for number in range(5000):
+        assert LOWER[b"X-%d" % number] == b"x-%d" % number
+    long = b"X" * 60_000
+    assert LOWER[long] == long.lower()
+    assert len(LOWER) <= 1024
+    assert long not in LOWER

@@ -7,7 +7,7 @@ came before a request or behind an answer ever becomes part of another answer.
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -16,7 +16,7 @@ from wayport.core.net import Timeouts
 from wayport.core.outbox import Outbox
 from wayport.upstream.answer import Answer
 from wayport.upstream.faults import TransportFault
-from wayport.upstream.heads import Head, Headers, learn
+from wayport.upstream.heads import LOWER, Head, Headers, learn
 from wayport.upstream.inflate import BadCoding
 from wayport.wire.chunks import WHOLE, WHOLE_MOST
 from wayport.wire.lengths import HEAD_END
@@ -41,16 +41,6 @@ class Keeper(Protocol):
 
     def gone(self, connection: "Connection") -> None:
         """It is closed or closing."""
-
-
-class _Nowhere(list[Any]):
-    """Takes trailers, which we ignore."""
-
-    def append(self, item: object) -> None:
-        pass
-
-
-_NOWHERE = _Nowhere()
 
 
 def _ignore(_: bytes) -> None:
@@ -128,7 +118,8 @@ class Connection(asyncio.Protocol):
         self._between: Callable[[bytes, int], bool] | None = None
         """the same, while the parser stands between two chunks"""
         self._in_chunk = True
-        self._headers: list[tuple[bytes, bytes]] = _NOWHERE
+        self._headers: Headers | None = None
+        """while they come; trailers go nowhere"""
         self._method_head = False
         self._keep_alive = False
         self._opening: bytes | None = None
@@ -202,7 +193,7 @@ class Connection(asyncio.Protocol):
     def _leave(self) -> None:
         self.take = _ignore
         self.take_chunk = self._between = None
-        self._headers = _NOWHERE
+        self._headers = None
         if not self.closed:
             self.closed = True
             self._keeper.gone(self)
@@ -324,7 +315,7 @@ class Connection(asyncio.Protocol):
         """The parser reads what an answer begins with."""
         self.take = answer.keep
         self.head_bytes = len(data)
-        self._headers = []
+        self._headers = Headers()
         self._over = False
         self._in_chunk = True
         self._known = None
@@ -427,24 +418,28 @@ class Connection(asyncio.Protocol):
             self._trailing = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value.strip()))
+        headers = self._headers
+        if headers is not None:
+            name, value = LOWER[name], value.strip()
+            headers.pairs.append((name, value))
+            headers.by_name[name] = value
 
     def on_headers_complete(self) -> None:
-        answer = self.answer
-        if answer is None or self._over:
+        answer, headers = self.answer, self._headers
+        if answer is None or headers is None or self._over:
             return
         status = self._parser.get_status_code()
         if status < 200:
             if status == 101:
                 self._fault("malformed", f"{self._name} switched to another protocol without being asked.")
-            self._headers.clear()
+            self._headers = Headers()
             return
-        if self.head_bytes > MAX_HEAD_BYTES and _size(self._headers) > MAX_HEAD_BYTES:
+        if self.head_bytes > MAX_HEAD_BYTES and _size(headers.pairs) > MAX_HEAD_BYTES:
             self._head_too_large()
             return
         answer.status = status
-        answer.head = Headers.of(self._headers)
-        self._headers = _NOWHERE
+        answer.head = headers
+        self._headers = None
         self._keep_alive = self._parser.should_keep_alive()
         try:
             answer.headed()

@@ -17,7 +17,6 @@ too, as `llm_provider-*`, as far as there is room. Cookies and hop-by-hop header
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from wayport import __version__
@@ -159,6 +158,7 @@ _BACK = frozenset({
     b"x-request-id", b"request-id", b"apim-request-id", b"x-ms-request-id", b"x-amzn-requestid", b"x-goog-request-id",
     b"x-groq-id", b"x-generation-id", b"x-debug-trace-id", b"x-mistral-correlation-id", b"cf-ray",
 })  # fmt: skip
+_NAMES = 1024
 _BACK_FAMILIES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 _NEVER = frozenset({
     # Between the upstream and us, or about bytes that we change:
@@ -170,9 +170,17 @@ _NEVER = frozenset({
 })  # fmt: skip
 
 
-@lru_cache(1024)
-def _comes_back(name: bytes) -> bool:
-    return name in _BACK or name.startswith(_BACK_FAMILIES)
+class _ComesBack(dict[bytes, bool]):
+    """Whether a header does, by its name; remembered, as it is asked of every header of an answer."""
+
+    def __missing__(self, name: bytes) -> bool:
+        if len(self) >= _NAMES:
+            self.clear()
+        comes = self[name] = name in _BACK or name.startswith(_BACK_FAMILIES)
+        return comes
+
+
+_comes_back = _ComesBack()
 
 
 def passed_on(head: Headers, *, compat: bool) -> bytes:
@@ -184,11 +192,11 @@ def passed_on(head: Headers, *, compat: bool) -> bytes:
 
 
 def _lines(headers: Sequence[tuple[bytes, bytes]], *, compat: bool) -> bytes:
-    lines = [b"%b: %b\r\n" % pair for pair in headers if _comes_back(pair[0])]
+    lines = [b"%b: %b\r\n" % pair for pair in headers if _comes_back[pair[0]]]
     if not lines and not compat:
         return b""
     if compat:
-        others = [pair for pair in headers if pair[0] not in _NEVER and not _comes_back(pair[0])]
+        others = [pair for pair in headers if pair[0] not in _NEVER and not _comes_back[pair[0]]]
         # LiteLLM gives all of them by this name, those above too; where there is no room for both, one is enough.
         lines += [b"llm_provider-%b: %b\r\n" % pair for pair in others] + [b"llm_provider-%b" % line for line in lines]
     return _fitting(lines)

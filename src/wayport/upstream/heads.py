@@ -19,12 +19,29 @@ _NOT_PLAIN = frozenset({b"transfer-encoding", b"content-encoding", b"upgrade", b
 _HEAD_BYTES = 4096
 _MOST_BYTES = 512 * 1024
 """the whole answer: less than is held for whoever does not read it yet, and more than comes in one read"""
+_NAMES, _NAME_BYTES = 1024, 64
 _NO_HEAD = b"\0"
 """no answer that the parser takes begins with it"""
 
 
+class _Lower(dict[bytes, bytes]):
+    """Remembers those that came: upstreams have few, and making one costs more than looking it up."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        if len(self) >= _NAMES:
+            self.clear()
+        lower = name.lower()
+        if len(name) <= _NAME_BYTES:
+            self[name] = lower
+        return lower
+
+
+LOWER = _Lower()
+"""names of headers in lower case, by how they were sent"""
+
+
 class Headers(Struct, frozen=True, eq=False):
-    """The headers of an answer; its answers may be many, so none of this is written to."""
+    """The headers of an answer; it may have many answers, so once it is whole nobody writes to it."""
 
     pairs: list[tuple[bytes, bytes]] = []
     """names in lower case; repeated ones stay"""
