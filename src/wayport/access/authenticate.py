@@ -58,7 +58,7 @@ class Authenticator:
         if key is None:
             raise refusals.no_key(self._compat)
         key_hash = sha256(key).hexdigest()
-        if (known := self._remembered(key_hash, self._cache.steady_s())) is not None:
+        if (known := self.known(key_hash, self._cache.steady_s())) is not None:
             return known
         if not key.startswith(b"sk-"):
             raise refusals.malformed_key(self._compat, key)
@@ -77,10 +77,9 @@ class Authenticator:
 
     def known(self, name: str, now_s: float) -> Principal | None:
         """The principal of that name, if it may be used without asking."""
-        return self._nobody if self._keyless else self._remembered(name, now_s)
-
-    def _remembered(self, key_hash: str, now_s: float) -> Principal | None:
-        return self._cache.fresh(key_hash, now_s) or self._master(key_hash)
+        if self._keyless:
+            return self._nobody
+        return self._cache.fresh(name, now_s) or self._master(name)
 
     def _master(self, key_hash: str) -> Principal | None:
         found = None

@@ -74,7 +74,9 @@ class PrincipalCache:
         entry = entries.get(key_hash)
         if entry is None or now_s >= entry.fresh_until_s:
             return None
-        entries.move_to_end(key_hash)
+        if len(entries) >= self._size:
+            # Before that nobody has to leave, and each comes to the end whenever it is asked for anew.
+            entries.move_to_end(key_hash)
         return entry.principal
 
     async def find(self, key_hash: str) -> Principal | Refused:
