@@ -263,16 +263,10 @@ class Straight:
             return None
 
     # ------------------------------------------------------------------------------------------------------ the way back
-    def answered(self, straight: "StraightCall") -> None:
+    def answered(self, straight: "StraightCall", head: Headers, body: bytes) -> None:
         """The upstream's answer is whole: the client's."""
-        call, ground, lane, steady_s, settle = (
-            straight.call,
-            straight.ground,
-            straight.lane,
-            self._steady_s,
-            self._settle,
-        )
-        body = straight.whole()
+        call, ground, lane = straight.call, straight.ground, straight.lane
+        steady_s, settle, health = self._steady_s, self._settle, self._health
         now_s = steady_s()
         passthrough, stated = lane.passthrough, None
         try:
@@ -286,7 +280,7 @@ class Straight:
             usage = None
         if usage is None:
             # An error under a good status, or something else that has to be looked at.
-            straight.put_back(body)
+            Answer.arrived(straight, head, body)
             self.go_on(straight, None)
             return
         live = lane.candidate.live
@@ -299,9 +293,10 @@ class Straight:
             call.usage_source = "reported"
         call.attempts[0].status = 200
         settle(call)
-        call.client.respond(200, head_lines(call, JSON, passed_on(straight.head, compat=ground.compat)), data)
+        call.client.respond(200, head_lines(call, JSON, passed_on(head, compat=ground.compat)), data)
         live.answered(now_s, took_s, usage)
-        self._health.succeeded(lane.deployment, now_s)
+        if not health.quiet:
+            health.succeeded(lane.deployment, now_s)
         plan = call.plan
         if plan is not None:
             if plan.learns and plan.pins:
@@ -396,29 +391,33 @@ class StraightCall(Answer, kw_only=True, eq=False):
             self.way.go_on(self, None)
 
     def arrived(self, head: Headers, body: bytes) -> None:
-        Answer.arrived(self, head, body)
-        if self.call.stream:
-            self.waits()
-            self.way.go_on(self, None)
+        if self.call.stream or self.handed_over or self.over:
+            Answer.arrived(self, head, body)
+            if not (self.handed_over or self.over):
+                self.waits()
+                self.way.go_on(self, None)
         else:
-            self._ended(None)
+            self._whole(head, body)
 
     def end(self, error: Exception | None) -> None:
         Answer.end(self, error)
-        self._ended(error)
-
-    def _ended(self, error: Exception | None) -> None:
         if self.handed_over or self.over:
             return
+        if error is None:
+            self._whole(self.head, self.whole())
+            return
+        self.over = True
+        if isinstance(error, TransportFault):
+            self.way.go_on(self, error)
+        else:
+            self.way.failed(self, error)
+
+    def _whole(self, head: Headers, body: bytes) -> None:
         self.over = True
         try:
-            if error is None:
-                self.way.answered(self)
-            elif isinstance(error, TransportFault):
-                self.way.go_on(self, error)
-            else:
-                self.way.failed(self, error)
+            self.way.answered(self, head, body)
         except Exception as mistake:  # noqa: BLE001 (border: one request; `failed` answers and settles it)
+            self.status = 200
             self.way.failed(self, mistake)
 
     def died_unanswered(self) -> None:

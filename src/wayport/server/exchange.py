@@ -100,10 +100,8 @@ class Exchange(Struct, eq=False):
             self.kept.add(body)
         end = HEAD_END[len(body)]
         self.responded = True
-        protocol.write(
-            b"".join((STATUS_LINES[status], state.date_line, head, end, b"" if self.method == b"HEAD" else body))
-        )
-        protocol.exchange_done(self)
+        last = b"" if self.method == b"HEAD" else body
+        protocol.write_last(self, b"".join((STATUS_LINES[status], state.date_line, head, end, last)))
 
     def start(self, status: int, head: bytes) -> None:
         """Head of an answer whose length is not known."""
@@ -140,9 +138,7 @@ class Exchange(Struct, eq=False):
             self.kept.add(data)
         if self.chunked:
             data = framed(data) + b"0\r\n\r\n" if data else b"0\r\n\r\n"
-        if data:
-            self.protocol.write(data)
-        self.protocol.exchange_done(self)
+        self.protocol.write_last(self, data)
 
     def abort(self) -> None:
         """Cuts the connection: for an answer that cannot be completed and must not look complete."""

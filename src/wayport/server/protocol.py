@@ -455,8 +455,10 @@ class GatewayProtocol(asyncio.Protocol):
         if answering is not None:
             exchange.task = self._loop.create_task(answering)
 
-    def exchange_done(self, exchange: Exchange) -> None:
-        """The answer is complete: the next request may be read."""
+    def write_last(self, exchange: Exchange, data: bytes) -> None:
+        """With that the answer is complete: the next request may be read."""
+        if data:
+            self._outbox.write(self._transport, data)
         exchange.release_body()
         if self._transport.is_closing() or exchange is not self._exchange:
             return
