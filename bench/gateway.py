@@ -32,6 +32,8 @@ class Ports(NamedTuple):
 
     whole: int
     whole_tls: int
+    stamped: int
+    """whole answers, each with an id of its own in its head"""
     streams: int
     streams_tls: tuple[int, int]
 
@@ -50,6 +52,7 @@ def config(ports: Ports, certificates: Certificates) -> dict[str, object]:
     models = {
         "bench": "whole",
         "bench-tls": "whole_tls",
+        "bench-stamped": "stamped",
         "streams": "streams",
         TLS_STREAM_MODELS[0]: "streams_tls_0",
         TLS_STREAM_MODELS[1]: "streams_tls_1",
@@ -62,6 +65,7 @@ def config(ports: Ports, certificates: Certificates) -> dict[str, object]:
         "providers": {
             "whole": openai(ports.whole),
             "whole_tls": openai(ports.whole_tls, tls=tls),
+            "stamped": openai(ports.stamped),
             "streams": openai(ports.streams),
             "streams_tls_0": openai(ports.streams_tls[0], tls=tls),
             "streams_tls_1": openai(ports.streams_tls[1], tls=tls),

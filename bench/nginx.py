@@ -41,7 +41,24 @@ _UPSTREAM = """\
     location / {{ return 200 '{openai}'; }}
     location ~ /messages$ {{ return 200 '{anthropic}'; }}
   }}
+  server {{
+    listen 127.0.0.1:{stamped} backlog=4096;
+    default_type application/json;
+{stamps}
+    location / {{ return 200 '{openai}'; }}
+  }}
 """
+
+_STAMPS = {
+    "x-request-id": "req_$request_id", "cf-ray": "$request_id-FRA", "openai-processing-ms": "$msec",
+    "x-ratelimit-remaining-requests": "$connection_requests", "x-ratelimit-remaining-tokens": "$connection_requests",
+    "x-ratelimit-reset-requests": "$msec", "x-ratelimit-reset-tokens": "$msec", "set-cookie": "__cf_bm=$request_id; HttpOnly",
+    "x-ratelimit-limit-requests": "10000", "x-ratelimit-limit-tokens": "2000000", "openai-version": "2020-10-01",
+    "openai-organization": "an-organization", "openai-project": "a-project", "cf-cache-status": "DYNAMIC",
+    "access-control-expose-headers": "X-Request-ID", "x-content-type-options": "nosniff", "alt-svc": "h3; ma=86400",
+    "strict-transport-security": "max-age=31536000; includeSubDomains; preload",
+}  # fmt: skip
+"""what a large provider's answers say beside their content, more or less: eight of them are others each time"""
 
 _FLOOR = """\
   upstream to_{to} {{ server 127.0.0.1:{to}; keepalive 4096; keepalive_requests 100000000; }}
@@ -74,10 +91,14 @@ def _started(inside: str, directory: Path, *, core: int, port: int) -> Iterator[
 
 
 @contextmanager
-def upstream(directory: Path, *, core: int, plain: int, tls: int, certificates: Certificates) -> Iterator[Started]:
+def upstream(
+    directory: Path, *, core: int, plain: int, tls: int, stamped: int, certificates: Certificates
+) -> Iterator[Started]:
     inside = _UPSTREAM.format(
         plain=plain,
         tls=tls,
+        stamped=stamped,
+        stamps="\n".join(f'    add_header {name} "{value}";' for name, value in _STAMPS.items()),
         certificates=certificates,
         openai=wording.OPENAI_WHOLE.decode(),
         anthropic=wording.ANTHROPIC_WHOLE.decode(),

@@ -155,7 +155,7 @@ class OneKey:
 
 def settings_in(directory: Path) -> Settings:
     """As the benchmark's, with addresses that nobody will ask."""
-    nowhere = Ports(whole=1, whole_tls=1, streams=1, streams_tls=(1, 1))
+    nowhere = Ports(whole=1, whole_tls=1, stamped=1, streams=1, streams_tls=(1, 1))
     pem = directory / "none.pem"
     file = directory / "config.yaml"
     file.write_text(json.dumps(config(nowhere, Certificates(pem, pem, pem))))

@@ -234,6 +234,10 @@ class Page:
             ("Whole calls: 64 connections, a chat call of 1 KB", self._calls_table("calls")),
             ("The same over TLS to the upstream", self._calls_table("calls, TLS upstream")),
             (
+                "The same with answers of 23 headers, eight of which are others each time",
+                self._calls_table("calls, stamped answers"),
+            ),
+            (
                 "Translated: OpenAI's chat to an upstream with Anthropic's messages",
                 self._calls_table("translated calls"),
             ),

@@ -36,7 +36,7 @@ class World(NamedTuple):
     ports: Ports
     floor: Started
     floors: dict[str, int]
-    """nginx's ports, by what it passes on to: the upstreams of whole calls and of streams, each also over TLS"""
+    """nginx's ports, by what it passes on to: the upstreams of whole calls and of streams, each also over TLS, and of stamped answers"""
 
     @property
     def place(self) -> Place:
@@ -55,16 +55,19 @@ def world(cores: Cores) -> Iterator[World]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wayport-bench-")))
         made = certificates.make(directory)
-        plain, tls, streams, streams_tls_0, streams_tls_1, *floors = free_ports(9)
-        ports = Ports(plain, tls, streams, (streams_tls_0, streams_tls_1))
+        plain, tls, stamped, streams, streams_tls_0, streams_tls_1, *floors = free_ports(11)
+        ports = Ports(plain, tls, stamped, streams, (streams_tls_0, streams_tls_1))
         stack.enter_context(
-            nginx.upstream(directory / "upstream", core=cores.load, plain=plain, tls=tls, certificates=made)
+            nginx.upstream(
+                directory / "upstream", core=cores.load, plain=plain, tls=tls, stamped=stamped, certificates=made
+            )
         )
         for port, secure in ((streams, False), (streams_tls_0, True), (streams_tls_1, True)):
             stack.enter_context(_mock(directory, port, core=cores.load, certificates=made if secure else None))
         behind = {
             "whole": ("http", plain),
             "whole_tls": ("https", tls),
+            "stamped": ("http", stamped),
             "streams": ("http", streams),
             "streams_tls": ("https", streams_tls_0),
         }
@@ -192,6 +195,10 @@ class Run:
             targets = [around.nginx("whole_tls", "bench-tls"), gateway.target("bench-tls")]
             measures.calls(results, "calls, TLS upstream", targets, **side, place=place)
 
+        def stamped_calls() -> None:
+            targets = [around.nginx("stamped", "bench-stamped"), gateway.target("bench-stamped")]
+            measures.calls(results, "calls, stamped answers", targets, **side, place=place)
+
         def tls_streams() -> None:
             measures.tls_streams(results, gateway, count=plan.tls_streams, pace=plan.tls_pace)
 
@@ -215,6 +222,7 @@ class Run:
             ("translated calls", translated_calls),
             ("translated streams", translated_streams),
             ("calls, TLS upstream", tls_calls),
+            ("calls, stamped answers", stamped_calls),
             ("streams, TLS upstream", tls_paced),
             ("TLS streams", tls_streams),
         ]
