@@ -151,7 +151,7 @@ def read(path: Path, position: int, limit: int, *, live: bool = False, holding: 
                     position = frame.next
                     continue
             if frame is None or not frame.valid:
-                end: End = "end" if live else "torn" if frame is None else window.after(position, frame)
+                end: End = "end" if live else window.after(position, frame)
                 return Chunk(records, position, end, rejected, damaged)
             if not (live and holding) or frame.holds(holding):
                 try:
@@ -223,12 +223,15 @@ class _Window:
         frame = self.frame(position)
         return frame is not None and frame.valid
 
-    def after(self, position: int, frame: _Frame) -> End:
-        """What it means that this one at `position`, which is not valid, is the last that can be told."""
-        if not self.is_zero_from(frame.next):
-            return "damaged"
-        # A writer begins with the head. Where there is none, it had not begun.
-        return "torn" if any(self._bytes(position, FRAME_BYTES)) else "end"
+    def after(self, position: int, frame: _Frame | None) -> End:
+        """What it means that at `position` stands no valid frame, and that no more can be told behind it."""
+        if self.is_zero_from(position):
+            # A writer begins with the head. Where there is none, it had not begun.
+            return "end"
+        if frame is None:
+            return "torn"
+        # A length that no writer writes says nothing of where its frame ends.
+        return "torn" if frame.next <= self._size and self.is_zero_from(frame.next) else "damaged"
 
     def skip(self, position: int, holding: bytes) -> int:
         """Behind the whole frames at `position` that do not hold these bytes, as far as the buffer reaches.
