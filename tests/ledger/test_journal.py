@@ -13,7 +13,7 @@ from tests.fakes.records import call_record
 
 from wayport.core.record import CallRecord
 from wayport.ledger.journal import OnFull, Spool, Sync
-from wayport.ledger.segment import HEADER_BYTES, Chunk, is_alive, list_spool, read
+from wayport.ledger.segment import HEADER_BYTES, MAX_RECORD_BYTES, Chunk, is_alive, list_spool, read
 
 
 def _spool(directory: Path, **options: object) -> Spool:
@@ -186,6 +186,36 @@ def test_where_the_framing_is_lost_the_segment_is_damaged(tmp_path: Path) -> Non
     data[positions[1] : positions[1] + 4] = struct.pack("<I", 100)
     path.write_bytes(data)
     assert read(path, 0, 100)[:3] == (records[:1], positions[1], "damaged")
+
+
+def test_a_length_that_nobody_writes_is_damage_and_no_torn_tail(tmp_path: Path) -> None:
+    """A torn tail is deleted: with it would go every record behind the head that is wrong."""
+    path, records, positions = _written(tmp_path, 4)
+    data = bytearray(path.read_bytes())
+    data[positions[1] + 3] = 0x7F
+    for room in (0, 5_000):
+        path.write_bytes(data + b"\0" * room)
+        assert read(path, 0, 100)[:3] == (records[:1], positions[1], "damaged")
+
+
+@pytest.mark.parametrize("room", range(12))
+def test_room_that_is_smaller_than_a_head_is_no_torn_tail(tmp_path: Path, room: int) -> None:
+    path, records, _ = _written(tmp_path, 2)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\0" * room)
+    assert read(path, 0, 100)[:3] == (records, len(whole), "end")
+
+
+def test_a_record_larger_than_anybody_reads_is_counted_and_not_written(tmp_path: Path) -> None:
+    spool = _spool(tmp_path, segment_bytes=2 * MAX_RECORD_BYTES, max_bytes=8 * MAX_RECORD_BYTES)
+    assert spool.append(call_record(call_id="before"))
+    assert not spool.keep(b"x" * (MAX_RECORD_BYTES + 1), 5)
+    assert spool.append(call_record(call_id="behind"))
+    assert (spool.state.lost, spool.state.lost_nano_usd) == (1, 5)
+    spool.close()
+    (path,) = list_spool(tmp_path).segments
+    chunk = read(path, 0, 100)
+    assert ([record.call_id for record in chunk.records], chunk.end) == (["before", "behind"], "end")
 
 
 def test_a_file_of_another_kind_is_damaged(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The calls under way of a process, kept so that its death cannot make them free."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,8 @@ from tests.fakes.manual_clock import ManualClock
 from tests.fakes.records import call_record
 
 from wayport.ledger.journal import Spool
-from wayport.ledger.opens import SLOT_BYTES, OpenCalls, read_open
+from wayport.ledger.opens import SLOT_BYTES, SLOTS, OpenCalls, read_open
+from wayport.ledger.segment import OPEN
 
 
 def _packed(call_id: str) -> bytes:
@@ -17,6 +19,12 @@ def _packed(call_id: str) -> bytes:
 
 def _ids(path: Path) -> set[str]:
     return {record.call_id for record in read_open(path)}
+
+
+@pytest.fixture(autouse=True)
+def _steadfast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever file system the tests run on."""
+    monkeypatch.setattr("wayport.ledger.journal.stands_by_its_blocks", lambda _: True)
 
 
 def test_what_is_open_can_be_read_by_others_and_what_is_closed_is_gone(tmp_path: Path) -> None:
@@ -79,3 +87,32 @@ def test_its_blocks_are_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
 
 def test_where_the_file_cannot_be_made_there_is_none(tmp_path: Path) -> None:
     assert OpenCalls.beside(tmp_path / "absent", "w") is None
+
+
+def test_a_file_that_was_cut_within_a_place_holds_the_calls_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "w.open"
+    calls = OpenCalls(path, slots=4)
+    calls.open(_packed("one"))
+    calls.open(_packed("two"))
+    calls.let_go()
+    os.truncate(path, 2 * SLOT_BYTES + 3)
+    assert _ids(path) == {"one"}
+
+
+def test_who_begins_gives_back_what_the_dead_do_not_use(tmp_path: Path) -> None:
+    """With the database away nobody else would, however often a worker dies."""
+    alive, idle, dead = (Spool(tmp_path, clock=ManualClock(), sync="os") for _ in range(3))
+    assert alive.opens is not None
+    assert dead.opens is not None
+    alive.opens.open(_packed("going on"))
+    dead.opens.close(dead.opens.open(_packed("ended")))
+    for name in ("one", "two"):
+        dead.opens.open(_packed(name))
+    idle.close()
+    dead.close()
+    spool = Spool(tmp_path, clock=ManualClock(), sync="os")
+    files = {each: tmp_path / f"{each.writer}{OPEN}" for each in (alive, idle, dead, spool)}
+    assert [path.stat().st_size // SLOT_BYTES for path in files.values()] == [SLOTS + 1, 1, 3, SLOTS + 1]
+    assert [_ids(path) for path in files.values()] == [{"going on"}, set(), {"one", "two"}, set()]
+    alive.close()
+    spool.close()

@@ -20,7 +20,7 @@ from wayport.core.ids import NewId, uuid7
 from wayport.core.record import CallRecord
 from wayport.ledger.mapped import GrowingSegment, stands_by_its_blocks
 from wayport.ledger.opens import OpenCalls
-from wayport.ledger.segment import FRAME_BYTES, LIVE, SEED, SEGMENT, lock, pack_head, segment_name
+from wayport.ledger.segment import FRAME_BYTES, LIVE, MAX_RECORD_BYTES, SEED, SEGMENT, lock, pack_head, segment_name
 
 log = logging.getLogger("wayport.journal")
 
@@ -141,6 +141,10 @@ class Spool:
     def _keep_further_on(self, packed: bytes, nano_usd: int) -> bool:
         """Where the mapped room is used up, or nothing is mapped."""
         segment, length = self._segment, len(packed)
+        if length > MAX_RECORD_BYTES:
+            # Nobody would read it, nor what stands behind it.
+            self._lose(nano_usd, "the record is too large")
+            return False
         if segment is None or segment.position >= self._segment_bytes:
             self._rotate()
             segment = self._segment

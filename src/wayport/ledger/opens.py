@@ -9,6 +9,7 @@ cannot hurt it.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from zlib import crc32
@@ -17,7 +18,7 @@ import msgspec
 
 from wayport.core.record import CallRecord
 from wayport.ledger.mapped import mapped
-from wayport.ledger.segment import FRAME, FRAME_BYTES, OPEN, SEED, pack_head
+from wayport.ledger.segment import FRAME, FRAME_BYTES, OPEN, SEED, is_alive, pack_head
 
 MAGIC = b"WAYOPN1\n"
 SLOT_BYTES = 1024
@@ -77,10 +78,26 @@ class OpenCalls:
     @classmethod
     def beside(cls, directory: Path, writer: str) -> Self | None:
         """Those of a writer of the spool; None where the file cannot be made: opening records go into the spool then."""
+        _give_back(directory)
         try:
             return cls(directory / f"{writer}{OPEN}")
         except OSError:
             return None
+
+
+def _give_back(directory: Path) -> None:
+    """Cuts the files of dead writers behind the last slot that is taken.
+
+    They lie there until the database has what they say: where it is away, and a worker dies again and again, they would fill
+    the disk.
+    """
+    for path in directory.glob(f"*{OPEN}"):
+        with suppress(OSError):
+            if not is_alive(directory, path.stem):
+                data = path.read_bytes()
+                if data.startswith(MAGIC):
+                    used = -(-len(data.rstrip(b"\0")) // SLOT_BYTES)
+                    os.truncate(path, used * SLOT_BYTES)
 
 
 def read_open(path: Path) -> list[CallRecord]:
@@ -92,7 +109,8 @@ def read_open(path: Path) -> list[CallRecord]:
     found: list[CallRecord] = []
     if not data.startswith(MAGIC):
         return found
-    for slot in range(SLOT_BYTES, len(data), SLOT_BYTES):
+    # Only whole slots: a file that was cut elsewhere must not keep the others from being read.
+    for slot in range(SLOT_BYTES, len(data) - SLOT_BYTES + 1, SLOT_BYTES):
         length, expected = FRAME.unpack_from(data, slot)
         payload = data[slot + FRAME_BYTES : slot + FRAME_BYTES + length]
         if 0 < length <= _ROOM and crc32(payload, length ^ SEED) == expected:
