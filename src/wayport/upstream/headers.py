@@ -192,21 +192,21 @@ def passed_on(head: Headers, *, compat: bool) -> bytes:
 
 
 def _lines(headers: Sequence[tuple[bytes, bytes]], *, compat: bool) -> bytes:
-    lines = [b"%b: %b\r\n" % pair for pair in headers if _comes_back[pair[0]]]
-    if not lines and not compat:
-        return b""
+    named = [pair for pair in headers if _comes_back[pair[0]]]
     if compat:
         others = [pair for pair in headers if pair[0] not in _NEVER and not _comes_back[pair[0]]]
         # LiteLLM gives all of them by this name, those above too; where there is no room for both, one is enough.
-        lines += [b"llm_provider-%b: %b\r\n" % pair for pair in others] + [b"llm_provider-%b" % line for line in lines]
-    return _fitting(lines)
+        named += [(b"llm_provider-" + name, value) for name, value in (*others, *named)]
+    lines = b"".join([piece for name, value in named for piece in (name, b": ", value, b"\r\n")])
+    # The parser has refused line breaks in values; here is seen that it did.
+    breaks = lines.count(b"\n")
+    if len(lines) <= BACK_BYTES and breaks == lines.count(b"\r") == len(named) and lines.find(b"\0") < 0:
+        return lines
+    return _fitting([b"%b: %b\r\n" % pair for pair in named])
 
 
 def _fitting(lines: list[bytes]) -> bytes:
-    """As many of the lines as there is room for. The parser has refused line breaks in values; here is seen that it did."""
-    joined = b"".join(lines)
-    if len(joined) <= BACK_BYTES and joined.count(b"\n") == joined.count(b"\r") == len(lines) and b"\0" not in joined:
-        return joined
+    """As many of the lines as there is room for."""
     kept = []
     room = BACK_BYTES
     for line in lines:
