@@ -201,9 +201,30 @@ async def test_what_comes_behind_a_request_that_is_answered_runs_out_of_time_and
             turn.set()
             assert await reader.readuntil(b"\r\n\r\n")
             assert connection.exchange is None
-            connection.sweep(asyncio.get_running_loop().time() + 31.0)
+            now = asyncio.get_running_loop().time()
+            # The first look after an answer is when the silence begins.
+            connection.sweep(now)
+            connection.sweep(now + 31.0)
             assert status in (await reader.read()).split(b"\r\n")[0]
             writer.close()
+
+
+async def test_a_head_behind_a_request_that_is_answered_at_once_runs_out_of_time() -> None:
+    """Else one that never comes to its end would hold its connection for good."""
+
+    def at_once(exchange: Exchange) -> None:
+        exchange.respond(200, OK, b"")
+
+    async with serving(at_once, limits=Limits(head_timeout_s=10.0)) as served:
+        reader, writer = await served.connect()
+        connection = await _until_answered(served, writer, post(b"first") + b"POST /x HTTP/1.1\r\nA: b\r\n")
+        assert await reader.readuntil(b"\r\n\r\n")
+        now = asyncio.get_running_loop().time()
+        connection.sweep(now + 1.0)
+        assert not reader.at_eof()
+        connection.sweep(now + 11.0)
+        assert b" 408 " in (await reader.read()).split(b"\r\n")[0]
+        writer.close()
 
 
 async def test_a_head_without_end_behind_a_request_is_refused() -> None:

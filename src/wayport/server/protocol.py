@@ -338,7 +338,8 @@ class GatewayProtocol(asyncio.Protocol):
         if self._parser is None:
             return
         self._part = _HEAD
-        self._began_at = self._data_at
+        # `_data_at` may be that of an answer which was given while these bytes were parsed.
+        self._began_at = self._now()
         self._url = b""
         self._headers = {}
         self._trailer_bytes = 0
