@@ -35,6 +35,7 @@ def _most(dialect: DialectName, body: dict[str, Any]) -> int:
         ("openai_chat", {"model": "m", "messages": [{"role": "user", "content": [_IMAGE]}]}),
         ("openai_chat", {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": [_IMAGE]}]}),
         ("openai_chat", {"messages": [{"content": [{"type": "file", "file": {"file_id": "f"}}]}]}),
+        ("openai_chat", {"messages": [{"role": "system", "content": "fileid://f"}, {"role": "user", "content": "a"}]}),
         ("anthropic_messages", {"model": "m", "messages": [{"role": "user", "content": [_SOURCE]}]}),
         ("openai_responses", {"prompt": {"id": "p", "variables": {"x": {"type": "input_image", "image_url": "https://a"}}}}),
         ("openai_responses", {"input": [{"type": "input_file", "file_id": "f"}]}),

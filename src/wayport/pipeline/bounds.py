@@ -24,7 +24,9 @@ _LEAST_OUTPUT = 16
 """OpenAI takes no smaller limit"""
 _MEDIA = (b"image", b"file", b"document", b"video", b"audio")
 _IN_LISTS = frozenset(("openai_chat", "anthropic_messages"))
-"""dialects in which only a list within the list of messages points to anything"""
+"""dialects in which only a list within the list of messages points to anything, but for `_IN_TEXT`"""
+_IN_TEXT = b'"fileid:'
+"""Alibaba's models take documents as the text of a message: `"content":"fileid://file-fe-1"`"""
 _SEARCHES = 10
 _SEARCHING = frozenset(
     {
@@ -221,7 +223,7 @@ def _before_output(call: Call, bound: Bound) -> int | None:
 def _points(body: bytes, dialect: str) -> bool:
     """Whether there may be content that the body only points to: `"url":"https:`, `"file_id"`, `"fileUri"`."""
     # One byte is found many times as fast as five, and what most bodies do not have is looked for first.
-    if dialect in _IN_LISTS and body.find(b"[", body.find(b"[") + 1) < 0:
+    if dialect in _IN_LISTS and body.find(b"[", body.find(b"[") + 1) < 0 and body.find(_IN_TEXT) < 0:
         return False
     if body.find(b'"http') < 0 and body.find(b'"file') < 0:
         return False
