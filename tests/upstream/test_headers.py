@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wayport import __version__
 from wayport.core.errors import CredentialMissing
 from wayport.providers.provider import AuthStyle
-from wayport.upstream.headers import BACK_BYTES, CLIENT_HEADERS, forwarded, head_for, passed_on
+from wayport.upstream.headers import BACK_BYTES, CLIENT_HEADERS, _comes_back, forwarded, head_for, passed_on
 from wayport.upstream.heads import Headers
 
 URL = "https://api.openai.com/v1/chat/completions"
@@ -192,6 +192,15 @@ def test_they_never_take_more_than_their_room_and_the_important_ones_come_first(
     assert lines.startswith(BACK)
     huge = passed_on(Headers.of([(b"x-request-id", b"v" * 5000), (b"retry-after", b"1")]), compat=False)
     assert huge == b"retry-after: 1\r\n"
+
+
+def test_an_upstream_that_makes_up_long_names_fills_no_memory() -> None:
+    name = b"x-ratelimit-" + b"n" * 10_000
+    for _ in range(2):
+        assert (
+            passed_on(Headers.of([(name, b"v" * 5000), (b"retry-after", b"1")]), compat=False) == b"retry-after: 1\r\n"
+        )
+    assert name not in _comes_back
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"x-request-id", b"x-other"]), st.binary(max_size=40)), max_size=20))

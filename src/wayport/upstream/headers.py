@@ -158,7 +158,7 @@ _BACK = frozenset({
     b"x-request-id", b"request-id", b"apim-request-id", b"x-ms-request-id", b"x-amzn-requestid", b"x-goog-request-id",
     b"x-groq-id", b"x-generation-id", b"x-debug-trace-id", b"x-mistral-correlation-id", b"cf-ray",
 })  # fmt: skip
-_NAMES = 1024
+_NAMES, _NAME_BYTES = 1024, 64
 _BACK_FAMILIES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 _NEVER = frozenset({
     # Between the upstream and us, or about bytes that we change:
@@ -176,7 +176,9 @@ class _ComesBack(dict[bytes, bool]):
     def __missing__(self, name: bytes) -> bool:
         if len(self) >= _NAMES:
             self.clear()
-        comes = self[name] = name in _BACK or name.startswith(_BACK_FAMILIES)
+        comes = name in _BACK or name.startswith(_BACK_FAMILIES)
+        if len(name) <= _NAME_BYTES:
+            self[name] = comes
         return comes
 
 
