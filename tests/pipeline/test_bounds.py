@@ -19,8 +19,8 @@ _SOURCE = {"type": "image", "source": {"type": "url", "url": "https://example.te
 _TEXT = 'It said "http://example.test/image.png" and "file".'
 
 
-def _most(dialect: DialectName, body: dict[str, Any]) -> int:
-    data = encode(body)
+def _most(dialect: DialectName, body: dict[str, Any] | bytes) -> int:
+    data = body if isinstance(body, bytes) else encode(body)
     client: Any = SimpleNamespace(body=data)
     call = began(client, DIALECTS[dialect], call_id="c", operation="chat", route="/", started_s=0.0, steady_s=0.0)
     call.fields = split(data)
@@ -50,3 +50,36 @@ def test_content_that_is_pointed_to_may_fill_the_window(dialect: DialectName, bo
 def test_text_costs_no_more_than_its_bytes_whatever_it_speaks_of(dialect: DialectName) -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": _TEXT}]}
     assert _most(dialect, body) == len(encode(body))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        b"HTTPS://example.test/a",
+        b" https://example.test/a",
+        b"gs://bucket/a",
+        b"\\u0068ttps://example.test/a",
+    ],
+)
+def test_an_address_is_one_however_it_is_spelled(address: bytes) -> None:
+    """Else a client could have a budget bound by fewer tokens than it uses."""
+    part = b'{"type":"image_url","image_url":{"url" : "%b"}}' % address
+    assert _most("openai_chat", b'{"messages":[{"role":"user","content":[%b]}]}' % part) == _WINDOW
+    named = (
+        b'{"messages":[{"role":"user","content":[{"type":"\\u0069mage","source":{"type":"url","url":"%b"}}]}]}'
+        % address
+    )
+    assert _most("anthropic_messages", named) == _WINDOW
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]',
+        b'[{"type":"text","text":"an image: \\\\u0068 and \\u003ca\\u003e, \\u00e9, \\"url\\": \\"gs://a\\""}]',
+    ],
+    ids=["media that is sent along", "text of escapes"],
+)
+def test_what_is_sent_along_costs_no_more_than_its_bytes(content: bytes) -> None:
+    body = b'{"messages":[{"role":"user","content":%b}]}' % content
+    assert _most("openai_chat", body) == len(body)

@@ -3,6 +3,8 @@
 What must stay true: whatever deployment of the plan answers, it bills no more than this (docs/limits.md names what could).
 """
 
+import re
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -27,6 +29,10 @@ _IN_LISTS = frozenset(("openai_chat", "anthropic_messages"))
 """dialects in which only a list within the list of messages points to anything, but for `_IN_TEXT`"""
 _IN_TEXT = b'"fileid:'
 """Alibaba's models take documents as the text of a message: `"content":"fileid://file-fe-1"`"""
+_ELSEWHERE = re.compile(rb'"url"\s*:\s*"(?!data:)')
+"""an address of any scheme, however it is spelled: `gs://`, `HTTPS://`"""
+_HIDDEN = re.compile(rb"\\u00(?<=[^\\]\\u00)(?:[46][1-9A-Fa-f]|[57][0-9Aa])")
+"""a letter that is written as an escape: no encoder does that, but somebody would who wants `_MEDIA` not to be found"""
 _SEARCHES = 10
 _SEARCHING = frozenset(
     {
@@ -225,7 +231,13 @@ def _points(body: bytes, dialect: str) -> bool:
     # One byte is found many times as fast as five, and what most bodies do not have is looked for first.
     if dialect in _IN_LISTS and body.find(b"[", body.find(b"[") + 1) < 0 and body.find(_IN_TEXT) < 0:
         return False
-    if body.find(b'"http') < 0 and body.find(b'"file') < 0:
+    if body.find(b"\\u00") >= 0 and _HIDDEN.search(body) is not None:
+        return True
+    if (
+        body.find(b'"http') < 0
+        and body.find(b'"file') < 0
+        and (body.find(b'"url"') < 0 or _ELSEWHERE.search(body) is None)
+    ):
         return False
     return any(body.find(word) >= 0 for word in _MEDIA)
 
