@@ -72,6 +72,11 @@ def test_an_address_is_one_however_it_is_spelled(address: bytes) -> None:
     assert _most("anthropic_messages", named) == _WINDOW
 
 
+def test_a_document_in_a_text_is_one_however_it_is_spelled() -> None:
+    for address in (b"fileid://f", b"\\u0066ileid://f"):
+        assert _most("openai_chat", b'{"messages":[{"role":"system","content":"%b"}]}' % address) == _WINDOW
+
+
 @pytest.mark.parametrize(
     "content",
     [
