@@ -165,7 +165,11 @@ async def _database_away(data_dir: Path, url: str, *, calls_while_away: int, awa
         await proxy.listen()
         account = f"{parts.username}:{parts.password}@" if parts.password else f"{parts.username}@"
         through = urlunsplit(parts._replace(netloc=f"{account}127.0.0.1:{proxy.port}"))
-        async with serving(data_dir, environ={"DATABASE_URL": through}) as wayport:
+        data_dir.mkdir()
+        config = data_dir / "config.yaml"
+        # A quick machine fills the journal's one gigabyte within two minutes, and what comes then is lost, as it says.
+        config.write_text("spool: {max_bytes: 16GB}\n")
+        async with serving(data_dir, "--config", str(config), environ={"DATABASE_URL": through}) as wayport:
             await wayport.until_managed()
             load = Load(wayport, clients=4)
             async with load.running():
