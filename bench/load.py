@@ -1,4 +1,4 @@
-"""Load of whole calls: wrk, 64 connections, as fast as they are answered."""
+"""Load of whole calls: wrk, 64 connections for each worker, as fast as they are answered."""
 
 import subprocess
 from pathlib import Path
@@ -8,7 +8,6 @@ from bench.machine import tool
 from bench.processes import cpu_s
 from bench.targets import NotUsable, Target
 
-CONNECTIONS = 64
 _FAILURES = 0.01
 """a larger share of failures: what is measured then is not the work"""
 
@@ -68,7 +67,7 @@ def run(target: Target, *, seconds: int, directory: Path, core: int) -> Load:
     lua.write_text(script(target))
     pids = target.pids()
     command = [
-        tool("taskset"), "-c", str(core), tool("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s",
+        tool("taskset"), "-c", str(core), tool("wrk"), "-t1", f"-c{target.connections}", f"-d{seconds}s", "--timeout", "30s",
         "-s", str(lua), f"http://127.0.0.1:{target.port}",
     ]  # fmt: skip
     before_s = cpu_s(pids)

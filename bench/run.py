@@ -142,7 +142,10 @@ class Run:
                 pair.settle_in(gateway_core=around.cores.gateway, load_core=around.cores.load)
                 checks.features(pair, virtual_key=self._virtual_key)
                 measures.wait_until_quiet(pair)
-                targets = [gateway.target("bench"), replace(pair.target("bench"), name="wayport, two workers")]
+                one = gateway.target("bench")
+                # Each worker has the load that the one has.
+                two = replace(pair.target("bench"), name="wayport, two workers", connections=2 * one.connections)
+                targets = [one, two]
                 measures.calls(results, "workers", targets, **side, place=place)
 
         def latencies() -> None:

@@ -24,6 +24,8 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict)
     settled: Callable[[], object] = lambda: None
     """returns when nothing that it put off is left to do"""
+    connections: int = 64
+    """that are kept busy with whole calls"""
 
     def body(self, pace: Pace | None = None) -> bytes:
         return chat_body(self.model, pace)
