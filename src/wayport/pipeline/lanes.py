@@ -176,11 +176,8 @@ class Lanes:
         self._table: RoutingTable | None = None
 
     def caller(self, client: Knowing) -> Caller | None:
-        """None: calls with such a head are not ordinary."""
-        known = client.known
-        if known is not None and known.caller is not None:
-            return known.caller
-        path = client.path
+        """Worked out, and kept with a head that comes again. None: calls with such a head are not ordinary."""
+        known, path = client.known, client.path
         dialect = self._paths.get(path)
         if dialect is None or not wishes.IN_HEAD.isdisjoint(client.headers):
             return None
@@ -202,11 +199,8 @@ class Lanes:
         self._callers.clear()
 
     def way(self, client: Client, caller: Caller, principal: Principal, model: bytes) -> Way:
-        """`model`: as it stands in the body."""
-        way = caller.ways.get(model)
+        """Worked out, and kept in the place of one that holds no more. `model`: as it stands in the body."""
         table = self._pipeline.table
-        if way is not None and way.principal is principal and way.table is table:
-            return way
         if len(model) > _NAME_BYTES:
             return Way(principal, table, None)
         way = self._way(client, principal, table, self._ground_of(principal, caller, model))

@@ -391,11 +391,12 @@ class StraightCall(Answer, kw_only=True, eq=False):
             self.way.go_on(self, None)
 
     def arrived(self, head: Headers, body: bytes) -> None:
-        if self.call.stream or self.handed_over or self.over:
+        if self.handed_over or self.over:
+            return
+        if self.call.stream:
             Answer.arrived(self, head, body)
-            if not (self.handed_over or self.over):
-                self.waits()
-                self.way.go_on(self, None)
+            self.waits()
+            self.way.go_on(self, None)
         else:
             self._whole(head, body)
 

@@ -3,20 +3,16 @@
 Such a request needs no parser: it is told by comparing bytes with a head that the parser has read before.
 """
 
-import re
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+from wayport.wire.lengths import around_length
 
 if TYPE_CHECKING:
     from wayport.pipeline.lanes import Caller
 
 _HEADS = 512
-_HEAD_BYTES = 4096
-_LENGTH = re.compile(rb"\r\ncontent-length: ?(\d{1,12})\r\n", re.IGNORECASE)
-DIGITS = 12
-"""of a length, at most"""
-_END = b"\r\n\r\n"
 _NOT_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 
@@ -56,14 +52,10 @@ class Heads:
         self, data: bytes, *, method: bytes, path: str, target: bytes, query: bytes, headers: dict[bytes, bytes]
     ) -> Head | None:
         """Of a request that was parsed out of `data`, with nothing before it. None: its head is not one to remember."""
-        end = data.find(_END, 0, _HEAD_BYTES)
-        if end < 0 or not _NOT_PLAIN.isdisjoint(headers):
+        parts = around_length(data, headers.get(b"content-length"))
+        if parts is None or not _NOT_PLAIN.isdisjoint(headers):
             return None
-        found = _LENGTH.search(data, 0, end + len(_END))
-        if found is None or headers.get(b"content-length") != found[1]:
-            # None, two of them, or none that is a number.
-            return None
-        before, after = data[: found.start(1)], data[found.end(1) : end + len(_END)]
+        before, digits, after = parts
         known = self._known.get((before, after))
         if known is None:
             if len(self._known) >= _HEADS:
@@ -78,7 +70,7 @@ class Heads:
                 after,
                 len(before),
                 len(after),
-                len(found[1]),
+                len(digits),
             )
             self._known[before, after] = known
         elif (known.method, known.target) != (method, target) or known.headers != _without_length(headers):

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from wayport.core.outbox import Outbox
 from wayport.server.exchange import STATUS_LINES, Exchange
-from wayport.server.heads import DIGITS, Head, Heads
-from wayport.wire.lengths import HEAD_END
+from wayport.server.heads import Head, Heads
+from wayport.wire.lengths import DIGITS, HEAD_END
 
 Handler = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 """answers at once, or tells how: None, once it has seen to it"""
@@ -232,28 +232,25 @@ class GatewayProtocol(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             return
-        part = self._part
-        if part == _NOTHING and self._exchange is None:
-            known = self._known
-            if known is not None and data[: known.at] == known.before and self._again(known, data):
-                return
-            self._data_at = self._now()
+        part, known = self._part, self._known
+        begins = part == _NOTHING and self._exchange is None
+        if begins and known is not None and data[: known.at] == known.before and self._again(known, data):
+            return
+        self._data_at = self._now()
+        if begins:
             if data.find(b"h2c") >= 0:
                 data = _without_h2c(data)
             self._opening = data if self._lessons < _LESSONS else None
             self._head_bytes += len(data)
         elif self._missing:
-            self._data_at = self._now()
             data = self._rest(data)
             if not data or self._parser is None:
                 return
             if self._part == _NOTHING:
                 self._head_bytes += len(data)
-        else:
-            self._data_at = self._now()
-            if part != _BODY:
-                self._opening = None
-                self._head_bytes += len(data)
+        elif part != _BODY:
+            self._opening = None
+            self._head_bytes += len(data)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -287,15 +284,23 @@ class GatewayProtocol(asyncio.Protocol):
             return False
         self._lessons = 0
         self._opening = None
-        headers = known.headers
+        headers, whole = known.headers, came == size
         exchange = Exchange(
-            self, known.method, known.path, known.target, known.query, headers, headers.get, self.client, known, body
+            self,
+            known.method,
+            known.path,
+            known.target,
+            known.query,
+            headers,
+            headers.get,
+            self.client,
+            known,
+            body if whole else b"",
         )
-        if came == size:
+        if whole:
             load.body_bytes += size
             self._begin(exchange)
         else:
-            exchange.body = b""
             self._part = _BODY
             self._incoming = exchange
             self._data_at = self._now()

@@ -7,16 +7,14 @@ What must stay true: an answer that is read by its known head is read as the par
 reads it.
 """
 
-import re
 from typing import Self
 
 from msgspec import Struct
 
-_END = b"\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length: ?([1-9][0-9]*)\r\n", re.IGNORECASE)
+from wayport.wire.lengths import around_length
+
 _JSON = b"application/json"
 _NOT_PLAIN = frozenset({b"transfer-encoding", b"content-encoding", b"upgrade", b"trailer"})
-_HEAD_BYTES = 4096
 _MOST_BYTES = 512 * 1024
 """the whole answer: less than is held for whoever does not read it yet, and more than comes in one read"""
 _NAMES, _NAME_BYTES = 1024, 64
@@ -95,15 +93,14 @@ def learn(data: bytes, headers: Headers, body_bytes: int) -> Head | None:
     by_name = headers.by_name
     if not _NOT_PLAIN.isdisjoint(by_name) or not by_name.get(b"content-type", b"").startswith(_JSON):
         return None
-    end = data.find(_END, 0, _HEAD_BYTES)
-    found = _LENGTH.search(data, 0, end + len(_END)) if end >= 0 else None
-    if found is None or by_name.get(b"content-length") != found[1]:
+    parts = around_length(data, by_name.get(b"content-length"))
+    if parts is None or parts[1].startswith(b"0"):
         return None
-    after = data[found.end(1) : end + len(_END)]
-    if not int(found[1]) == body_bytes == len(data) - end - len(_END):
+    before, digits, after = parts
+    if not int(digits) == body_bytes == len(data) - sum(map(len, parts)):
         # The parser saw another end of the head, or more than one length.
         return None
     others = [pair for pair in headers.pairs if pair[0] != b"content-length"]
     if len(others) + 1 != len(headers.pairs):
         return None
-    return Head(Headers.of(others), data[: found.start(1)], after)
+    return Head(Headers.of(others), before, after)
